@@ -1,0 +1,1 @@
+//! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
