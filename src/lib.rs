@@ -1,1 +1,3 @@
 //! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
+
+pub mod topic;
