@@ -1,3 +1,4 @@
 //! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
 
+pub mod packet;
 pub mod topic;

@@ -1,0 +1,249 @@
+//! Packets under proptest: what is written is read again, and no bytes whatever are a panic.
+
+mod strategies;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use self::strategies::{any_packet, forwarded, publish, version};
+use super::primitives::Sink;
+use super::*;
+
+/// The packet without what a version before 5.0 has no room for.
+fn before_v5(packet: Packet<'static>) -> Packet<'static> {
+    const REFUSED: ReasonCode = ReasonCode::UnspecifiedError;
+    match packet {
+        Packet::Connect(connect) => {
+            let properties = ConnectProperties::default();
+            let will =
+                connect.will.map(|will| Will { properties: WillProperties::default(), ..will });
+            Packet::Connect(Connect { properties, will, ..connect })
+        }
+        Packet::ConnAck(ack) => {
+            Packet::ConnAck(ConnAck { properties: ConnAckProperties::default(), ..ack })
+        }
+        Packet::Publish(publish) => {
+            Packet::Publish(Publish { properties: PublishProperties::default(), ..publish })
+        }
+        Packet::PubAck(ack) => Packet::PubAck(PubAck::new(ack.id, ReasonCode::Success)),
+        Packet::PubRec(ack) => Packet::PubRec(PubRec::new(ack.id, ReasonCode::Success)),
+        Packet::PubRel(ack) => Packet::PubRel(PubRel::new(ack.id, ReasonCode::Success)),
+        Packet::PubComp(ack) => Packet::PubComp(PubComp::new(ack.id, ReasonCode::Success)),
+        Packet::Subscribe(Subscribe { id, filters, .. }) => Packet::Subscribe(Subscribe {
+            id,
+            subscription_id: None,
+            user_properties: UserProperties::default(),
+            filters: filters_before_v5(filters),
+        }),
+        Packet::SubAck(SubAck { id, codes, .. }) => {
+            let codes = codes.map(|code| if code.is_error() { REFUSED } else { code });
+            let codes = ReasonCodes::from_slice(codes.collect::<Vec<_>>().leak());
+            let user_properties = UserProperties::default();
+            Packet::SubAck(SubAck { id, codes, reason_string: None, user_properties })
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            let user_properties = UserProperties::default();
+            Packet::Unsubscribe(Unsubscribe { user_properties, ..unsubscribe })
+        }
+        Packet::UnsubAck(UnsubAck { id, .. }) => {
+            let codes = ReasonCodes::from_slice(&[]);
+            let user_properties = UserProperties::default();
+            Packet::UnsubAck(UnsubAck { id, codes, reason_string: None, user_properties })
+        }
+        Packet::Disconnect(_) => {
+            Packet::Disconnect(Disconnect::new(ReasonCode::NORMAL_DISCONNECTION))
+        }
+        Packet::PingReq | Packet::PingResp | Packet::Auth(_) => packet,
+    }
+}
+
+fn filters_before_v5(filters: Filters<'_>) -> Filters<'static> {
+    let list = Box::leak(Box::new(FilterList::default()));
+    for FilterRequest { filter, options } in filters {
+        list.push(filter, SubscriptionOptions::new(options.qos));
+    }
+    list.as_view()
+}
+
+fn encoded(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
+    let mut out = Vec::new();
+    packet.encode(version, &mut out);
+    out
+}
+
+/// Reads bytes that may be anything; what is a packet is printed, written, and read again.
+fn read_anything(bytes: &[u8], version: ProtocolVersion) {
+    let Ok(Framing::Complete(complete)) = frame(bytes, PACKET_BYTES_MAX) else {
+        return;
+    };
+    _ = complete.decode_connect();
+    let Ok(packet) = complete.decode(version) else {
+        return;
+    };
+
+    let again = encoded(&packet, version);
+
+    assert!(!format!("{packet:?}").is_empty());
+    assert_eq!(again.len(), packet.encoded_len(version));
+    let Ok(Framing::Complete(complete)) = frame(&again, PACKET_BYTES_MAX) else {
+        panic!("{packet:?} was written as what is no packet: {again:02x?}");
+    };
+    assert_eq!(complete.decode(version).as_ref(), Ok(&packet));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn what_is_written_is_read_again((version, packet) in any_packet()) {
+        let bytes = encoded(&packet, version);
+
+        prop_assert_eq!(bytes.len(), packet.encoded_len(version));
+        let framing = frame(&bytes, bytes.len());
+        let Ok(Framing::Complete(complete)) = framing else { panic!("{framing:?}") };
+        let expected = if version.is_v5() { packet } else { before_v5(packet) };
+        prop_assert_eq!(complete.length, bytes.len());
+        prop_assert_eq!(complete.decode(version), Ok(expected));
+    }
+
+    #[test]
+    fn a_packet_is_incomplete_until_its_last_byte((version, packet) in any_packet()) {
+        let bytes = encoded(&packet, version);
+        for end in 0..bytes.len() {
+            let Ok(Framing::Incomplete { needed }) = frame(&bytes[..end], bytes.len()) else {
+                panic!("complete after {end} bytes");
+            };
+            prop_assert!(needed.is_none_or(|needed| needed == bytes.len()));
+            prop_assert!(needed.is_some() || end < 5);
+        }
+    }
+
+    #[test]
+    fn a_packet_whose_body_is_cut_short_is_no_panic(
+        (version, packet) in any_packet(),
+        cut in 1..20_usize,
+    ) {
+        let bytes = encoded(&packet, version);
+        let Ok(Framing::Complete(complete)) = frame(&bytes, bytes.len()) else {
+            panic!("{bytes:02x?} is no packet");
+        };
+        let Some(end) = complete.body.len().checked_sub(cut) else { return Ok(()) };
+        let shorter = Frame { body: &complete.body[..end], ..complete };
+
+        // Only a payload, a list and short forms can end earlier and still be right.
+        if let Ok(read) = shorter.decode(version) {
+            prop_assert_ne!(&read, &packet);
+            prop_assert!(!matches!(read, Packet::ConnAck(_)));
+            prop_assert!(version == ProtocolVersion::V31 || !matches!(read, Packet::Connect(_)));
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_a_panic(bytes in vec(any::<u8>(), 0..80), version in version()) {
+        read_anything(&bytes, version);
+    }
+
+    #[test]
+    fn no_body_is_a_panic(
+        first_byte in any::<u8>(),
+        body in vec(prop_oneof![0..8_u8, any::<u8>()], 0..60),
+        version in version(),
+    ) {
+        let mut bytes = vec![first_byte, u8::try_from(body.len()).unwrap()];
+        bytes.extend(body);
+
+        read_anything(&bytes, version);
+    }
+
+    #[test]
+    fn no_changed_byte_is_a_panic(
+        (version, packet) in any_packet(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = encoded(&packet, version);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+
+        read_anything(&bytes, version);
+    }
+
+    #[test]
+    fn a_head_is_the_packet_without_its_payload(publish in publish(), version in version()) {
+        let mut out = b"before".to_vec();
+        let mut whole = Vec::new();
+        publish.encode(version, &mut whole);
+
+        let PublishHead { packet_id_at, length } =
+            encode_publish_head(&publish, version, &mut out);
+
+        let head = &out[6..];
+        prop_assert_eq!(length, whole.len());
+        prop_assert_eq!(length, publish_length(&publish, version));
+        prop_assert_eq!(head, &whole[..length - publish.payload.len()]);
+        prop_assert_eq!(head[0], publish_first_byte(publish.delivery, publish.retain));
+        let id = packet_id_at.map(|at| u16::from_be_bytes([head[at], head[at + 1]]));
+        prop_assert_eq!(id, publish.delivery.packet_id().map(PacketId::value));
+    }
+
+    // [MQTT-3.3.2-17] [MQTT-3.3.2-18]
+    #[test]
+    fn what_is_passed_on_survives_what_stands_between(
+        forwarded in forwarded(),
+        alias in any::<u16>(),
+    ) {
+        let properties = forwarded.to_owned();
+        let alias = [0x23, alias.to_be_bytes()[0], alias.to_be_bytes()[1]];
+        let last = b"\x26\0\x01k\0\x01v";
+        let section = [properties.as_bytes(), &alias, last].concat();
+        let mut body = b"\0\x01t".to_vec();
+        body.put_var_int(section.len());
+        body.extend(section);
+        let frame = Frame { first_byte: 0x30, body: &body, length: body.len() };
+
+        let read = frame.decode(ProtocolVersion::V5);
+
+        let Ok(Packet::Publish(publish)) = read else { panic!("{read:?}") };
+        let kept = publish.properties.forwarded.to_owned();
+        let expected = [properties.as_bytes(), last].concat();
+        prop_assert_eq!(kept.as_bytes(), &expected[..]);
+        prop_assert_eq!(kept.len(), publish.properties.forwarded.len());
+        prop_assert_eq!(&ForwardedProperties::from_bytes(kept.as_bytes()), &Ok(kept.clone()));
+        prop_assert_eq!(kept.as_view(), publish.properties.forwarded);
+    }
+}
+
+#[test]
+fn properties_that_are_not_passed_on_are_no_forwarded_properties() {
+    let alias = ForwardedProperties::from_bytes(&[0x23, 0, 1]);
+    let cut_off = ForwardedProperties::from_bytes(&[0x01]);
+
+    assert!(matches!(
+        alias,
+        Err(DecodeError::Malformed(MalformedPacket::PropertyNotAllowed { .. }))
+    ));
+    assert_eq!(cut_off, Err(DecodeError::Malformed(MalformedPacket::FieldTooLong)));
+}
+
+#[test]
+fn secrets_and_payloads_are_not_printed() {
+    let connect = Connect {
+        version: ProtocolVersion::V5,
+        clean_start: true,
+        keep_alive: 0,
+        client_id: "c",
+        will: None,
+        username: Some("user"),
+        password: Some(b"secret"),
+        properties: ConnectProperties {
+            authentication_data: Some(AuthenticationData(b"secret")),
+            ..ConnectProperties::default()
+        },
+    };
+
+    let printed = format!("{connect:?}");
+
+    let raw = format!("{:?}", b"secret");
+    assert!(printed.contains("6 bytes"));
+    assert!(!printed.contains("secret") && !printed.contains(&raw), "{printed}");
+}
