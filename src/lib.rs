@@ -1,4 +1,7 @@
 //! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
 
+pub mod change;
+pub mod message;
 pub mod packet;
+pub mod time;
 pub mod topic;

@@ -1,0 +1,168 @@
+//! Durable facts: what a Session, the retained tree or a Will changed, as a store has to keep it.
+//!
+//! A [`Change`] is submitted while the lock under which it was made is held, so that no delete
+//! overtakes its put. The [`CommitNumber`] it gets is what an acknowledgement waits for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::message::Message;
+use crate::packet::{ClientId, PacketId, QoS, SubscriptionId, SubscriptionOptions};
+use crate::topic::{SubscriptionFilter, TopicName};
+
+/// How far a store has come: what was submitted under a number up to [`Journal::kept`] is kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct CommitNumber(pub u64);
+
+impl CommitNumber {
+    /// Promises nothing, so nothing waits for it.
+    pub const NONE: Self = Self(0);
+}
+
+/// A fencing token: which claim on a Client Identifier a change was made under. A store shared by
+/// several nodes refuses the changes of an older claim.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Epoch(pub u64);
+
+/// How long a Session outlives its Network Connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionExpiry {
+    /// It ends with the connection.
+    AtDisconnect,
+    After(Duration),
+    Never,
+}
+
+/// A Subscription as its Session holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    pub options: SubscriptionOptions,
+    pub id: Option<SubscriptionId>,
+}
+
+/// The Subscription Identifiers a message is delivered with: of all its Subscriptions that match
+/// [MQTT-3.3.4-3]. Nearly always none or one.
+pub type SubscriptionIds = SmallVec<[SubscriptionId; 2]>;
+
+/// One message a Session owes its client, as this client's Subscription wants it.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    pub message: Arc<Message>,
+    /// Lowered to what was granted [MQTT-3.8.4-8].
+    pub qos: QoS,
+    /// The RETAIN flag to send.
+    pub retain: bool,
+    pub subscription_ids: SubscriptionIds,
+}
+
+/// One durable fact. Those of a Session name it by its Client Identifier.
+#[derive(Clone, Debug)]
+pub enum Change {
+    SessionBegun {
+        client_id: ClientId,
+        expiry: SessionExpiry,
+    },
+    SessionExpiryChanged {
+        client_id: ClientId,
+        expiry: SessionExpiry,
+    },
+    SessionEnded {
+        client_id: ClientId,
+    },
+    Subscribed {
+        client_id: ClientId,
+        filter: SubscriptionFilter,
+        subscription: Subscription,
+    },
+    Unsubscribed {
+        client_id: ClientId,
+        filter: SubscriptionFilter,
+    },
+    /// A message waits in the queue at this position.
+    Queued {
+        client_id: ClientId,
+        position: u64,
+        owed: Owed,
+    },
+    /// It left the queue unsent: it expired, or was too large for its client.
+    Unqueued {
+        client_id: ClientId,
+        position: u64,
+    },
+    /// It is inflight; without a position it never waited.
+    Sent {
+        client_id: ClientId,
+        position: Option<u64>,
+        id: PacketId,
+        owed: Owed,
+    },
+    /// PUBREC came: from here on only PUBREL is resent.
+    Released {
+        client_id: ClientId,
+        id: PacketId,
+    },
+    /// Inflight no more.
+    Completed {
+        client_id: ClientId,
+        id: PacketId,
+    },
+    /// A QoS 2 PUBLISH came in under this Packet Identifier.
+    Received {
+        client_id: ClientId,
+        id: PacketId,
+    },
+    /// Its PUBREL came.
+    Forgotten {
+        client_id: ClientId,
+        id: PacketId,
+    },
+    WillKept {
+        client_id: ClientId,
+        message: Arc<Message>,
+        /// The Message Expiry Interval it is published with, in seconds.
+        expiry: Option<u32>,
+        delay: Duration,
+    },
+    WillDropped {
+        client_id: ClientId,
+    },
+    Retained {
+        message: Arc<Message>,
+    },
+    RetainedRemoved {
+        topic: TopicName,
+    },
+}
+
+/// A change and the claim it was made under.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub epoch: Epoch,
+    pub change: Change,
+}
+
+/// Whether a store wants to be told of changes at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeps {
+    Nothing,
+    Changes,
+}
+
+/// Where changes are submitted. A store implements it; the router calls it under its locks, so no
+/// method may block.
+pub trait Journal: Send + Sync + fmt::Debug {
+    fn keeps(&self) -> Keeps;
+
+    /// Takes the changes out of `changes`, in order, as one group.
+    fn submit(&self, changes: &mut Vec<Recorded>) -> CommitNumber;
+
+    /// All up to this number is kept.
+    fn kept(&self) -> CommitNumber;
+
+    /// Wakes once when `number` is kept.
+    fn wake_when_kept(&self, number: CommitNumber, waker: &Waker);
+}
