@@ -3,5 +3,6 @@
 pub mod change;
 pub mod message;
 pub mod packet;
+pub mod session;
 pub mod time;
 pub mod topic;

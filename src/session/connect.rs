@@ -1,0 +1,247 @@
+//! CONNECT to CONNACK: what a client asked for, what it gets, and how it is told.
+//!
+//! The differences between the versions that are not encoding end here: Clean Session becomes Clean
+//! Start and a Session Expiry Interval, and what 3.1.1 clients cannot be told is not changed.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::error::ProtocolError;
+use super::keep_alive::KeepAlive;
+use super::limits::Limits;
+use super::receive::{self, Connection};
+use super::will::Will;
+use crate::change::SessionExpiry;
+use crate::message::Message;
+use crate::packet::{
+    ClientId, ConnAck, ConnAckCode, ConnAckProperties, Connect, ConnectReturnCode, ProtocolVersion,
+    ReasonCode, ReceiveMaximum, Will as WillRequest,
+};
+use crate::topic::TopicName;
+
+/// What everybody who delivers to a client has to know of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub version: ProtocolVersion,
+    /// QoS 1 and 2 messages that may be open towards the client.
+    pub receive_maximum: NonZeroU16,
+    /// In bytes.
+    pub maximum_packet_size: usize,
+}
+
+/// What the server decided where the client left it the choice.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSide {
+    pub assigned_client_id: Option<ClientId>,
+    /// In seconds.
+    pub keep_alive: Option<u16>,
+    /// In seconds.
+    pub session_expiry: Option<u32>,
+}
+
+/// A CONNECT that is in order.
+#[derive(Debug)]
+pub struct Accepted {
+    pub client_id: ClientId,
+    pub clean_start: bool,
+    pub expiry: SessionExpiry,
+    pub terms: Terms,
+    pub will: Option<Will>,
+    pub connection: Connection,
+    pub server_side: ServerSide,
+}
+
+/// Checks a CONNECT and settles what it leaves open. `assign` makes a Client Identifier for a
+/// client that brings none.
+///
+/// # Errors
+/// Refuses the connection; [`refused`] tells the client why.
+pub fn accept(
+    connect: &Connect<'_>,
+    limits: &Limits,
+    assign: impl FnOnce() -> ClientId,
+    now: Instant,
+) -> Result<Accepted, ProtocolError> {
+    if let Some(method) = connect.properties.authentication_method {
+        return Err(ProtocolError::AuthenticationMethod { method: method.to_owned() });
+    }
+    let max = limits.client_id_bytes_max;
+    if connect.client_id.len() > max {
+        return Err(ProtocolError::ClientIdTooLong { max });
+    }
+    let mut server_side = ServerSide::default();
+    let client_id = match ClientId::new(connect.client_id) {
+        Some(client_id) => client_id,
+        None => {
+            may_be_assigned(connect)?;
+            let assigned = assign();
+            server_side.assigned_client_id = Some(assigned.clone());
+            assigned
+        }
+    };
+    let will = connect.will.as_ref().map(|will| will_message(will, limits)).transpose()?;
+    let expiry = session_expiry(connect, limits, &mut server_side);
+    let keep_alive = keep_alive(connect, limits, &mut server_side);
+    let client_receive_maximum =
+        connect.properties.receive_maximum.unwrap_or(ReceiveMaximum::DEFAULT).value();
+    let terms = Terms {
+        version: connect.version,
+        receive_maximum: NonZeroU16::new(client_receive_maximum)
+            .map_or(limits.inflight_max, |maximum| maximum.min(limits.inflight_max)),
+        maximum_packet_size: maximum_packet_size(connect),
+    };
+    let connection = Connection::new(receive::Start {
+        version: connect.version,
+        keep_alive: KeepAlive::new(keep_alive, now),
+        receive_maximum: limits.receive_maximum.get(),
+        topic_alias_maximum: limits.topic_aliases_in_max,
+        wants_reasons: connect.properties.request_problem_information,
+        maximum_packet_size: terms.maximum_packet_size,
+        expiry,
+    });
+    Ok(Accepted {
+        client_id,
+        clean_start: connect.clean_start,
+        expiry,
+        terms,
+        will,
+        connection,
+        server_side,
+    })
+}
+
+/// [MQTT3-3.1.3-7] [MQTT3-3.1.3-8] [MQTT-3.1.3-6]
+fn may_be_assigned(connect: &Connect<'_>) -> Result<(), ProtocolError> {
+    match connect.version {
+        ProtocolVersion::V5 => Ok(()),
+        ProtocolVersion::V311 if connect.clean_start => Ok(()),
+        ProtocolVersion::V311 | ProtocolVersion::V31 => Err(ProtocolError::ClientIdEmpty),
+    }
+}
+
+fn session_expiry(
+    connect: &Connect<'_>,
+    limits: &Limits,
+    server_side: &mut ServerSide,
+) -> SessionExpiry {
+    if !connect.version.is_v5() {
+        return if connect.clean_start { SessionExpiry::AtDisconnect } else { limits.expiry_v3 };
+    }
+    let asked = expiry_of_seconds(connect.properties.session_expiry);
+    let granted = shorter(asked, limits.expiry_max);
+    if granted != asked {
+        server_side.session_expiry = Some(seconds_of_expiry(granted));
+    }
+    granted
+}
+
+/// A Session Expiry Interval as 5.0 writes it.
+pub(super) fn expiry_of_seconds(seconds: u32) -> SessionExpiry {
+    match seconds {
+        0 => SessionExpiry::AtDisconnect,
+        u32::MAX => SessionExpiry::Never,
+        seconds => SessionExpiry::After(Duration::from_secs(seconds.into())),
+    }
+}
+
+fn seconds_of_expiry(expiry: SessionExpiry) -> u32 {
+    match expiry {
+        SessionExpiry::AtDisconnect => 0,
+        SessionExpiry::After(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+        SessionExpiry::Never => u32::MAX,
+    }
+}
+
+pub(super) fn shorter(one: SessionExpiry, other: SessionExpiry) -> SessionExpiry {
+    match (one, other) {
+        (SessionExpiry::AtDisconnect, _) | (_, SessionExpiry::AtDisconnect) => {
+            SessionExpiry::AtDisconnect
+        }
+        (SessionExpiry::Never, expiry) | (expiry, SessionExpiry::Never) => expiry,
+        (SessionExpiry::After(one), SessionExpiry::After(other)) => {
+            SessionExpiry::After(one.min(other))
+        }
+    }
+}
+
+fn keep_alive(connect: &Connect<'_>, limits: &Limits, server_side: &mut ServerSide) -> u16 {
+    // A client before 5.0 cannot be told, and would be closed without knowing why.
+    if connect.version.is_v5() && connect.keep_alive > limits.keep_alive_max {
+        server_side.keep_alive = Some(limits.keep_alive_max); // [MQTT-3.1.2-21]
+        return limits.keep_alive_max;
+    }
+    connect.keep_alive
+}
+
+fn will_message(will: &WillRequest<'_>, limits: &Limits) -> Result<Will, ProtocolError> {
+    let topic = TopicName::parse(will.topic).map_err(ProtocolError::WillTopic)?;
+    receive::check_topic_limits(&topic, limits)?;
+    if receive::reserved(&topic).is_some() {
+        return Err(ProtocolError::WillTopicReserved);
+    }
+    let message = Message {
+        topic,
+        payload: Bytes::copy_from_slice(will.payload),
+        qos: will.qos,
+        retain: will.retain,
+        properties: will.properties.forwarded.to_owned(),
+        expires_at: None,
+    };
+    Ok(Will {
+        message: Arc::new(message),
+        expiry: will.properties.message_expiry,
+        delay: Duration::from_secs(will.properties.delay.into()),
+    })
+}
+
+/// Appends the CONNACK of an accepted connection to `out`.
+pub fn accepted(
+    version: ProtocolVersion,
+    session_present: bool,
+    server_side: &ServerSide,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) {
+    let code = if version.is_v5() {
+        ConnAckCode::V5(ReasonCode::Success)
+    } else {
+        ConnAckCode::V3(ConnectReturnCode::Accepted)
+    };
+    let properties = ConnAckProperties {
+        session_expiry: server_side.session_expiry,
+        receive_maximum: ReceiveMaximum::new(limits.receive_maximum.get()),
+        maximum_packet_size: u32::try_from(limits.packet_bytes_max).ok().and_then(NonZeroU32::new),
+        assigned_client_id: server_side.assigned_client_id.as_ref().map(ClientId::as_str),
+        topic_alias_maximum: limits.topic_aliases_in_max,
+        shared_subscription_available: false,
+        server_keep_alive: server_side.keep_alive,
+        ..ConnAckProperties::default()
+    };
+    // 3.1 reserves the byte that says it.
+    let session_present = session_present && version != ProtocolVersion::V31;
+    ConnAck { session_present, code, properties }.encode(version, out);
+}
+
+/// The largest packet a client takes, in bytes.
+#[must_use]
+pub fn maximum_packet_size(connect: &Connect<'_>) -> usize {
+    let size = connect.properties.maximum_packet_size;
+    size.map_or(usize::MAX, |size| usize::try_from(size.get()).unwrap_or(usize::MAX))
+}
+
+/// Appends the CONNACK that refuses a connection to `out`, if this version has one for it, without
+/// words if the client takes no packet of that size [MQTT-3.2.2-19].
+pub fn refused(version: ProtocolVersion, maximum: usize, error: &ProtocolError, out: &mut Vec<u8>) {
+    let Some(code) = error.connack_code(version) else { return };
+    let text = error.to_string();
+    let properties =
+        ConnAckProperties { reason_string: Some(&text), ..ConnAckProperties::default() };
+    let mut connack = ConnAck { session_present: false, code, properties }; // [MQTT-3.2.2-6]
+    if connack.encoded_len(version) > maximum {
+        connack.properties.reason_string = None;
+    }
+    connack.encode(version, out);
+}

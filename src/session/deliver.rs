@@ -1,0 +1,350 @@
+//! What a Session owes its client: sent now, queued, or refused.
+//!
+//! Messages of QoS 1 and 2 reach a client in the order in which they were offered [MQTT-4.6.0-5]:
+//! nothing is sent past something that waits. QoS 0 needs none of this and never comes here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::connect::Terms;
+use super::effects::{DropReason, Effects};
+use super::inflight::{Entry, Inflight, Stage};
+use super::limits::Limits;
+use super::state::Session;
+use crate::change::{Change, Owed, SubscriptionIds};
+use crate::message::{Message, Remaining};
+use crate::packet::{
+    Delivery, PacketId, Publish, PublishProperties, QoS, SubscriptionIds as SubscriptionIdsView,
+    publish_length,
+};
+
+/// Exchanges of earlier connections that may wait for their PUBCOMP while new messages are sent. They
+/// count against no Receive Maximum, so a client could pile them up by reconnecting.
+const UNCHARGED_MAX: usize = 1_024;
+
+/// One message for one Session, of QoS 1 or 2 after its Subscription lowered it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    pub message: &'a Arc<Message>,
+    pub qos: QoS,
+    pub retain: bool,
+    pub subscription_ids: &'a SubscriptionIds,
+}
+
+impl<'a> Offer<'a> {
+    fn of(owed: &'a Owed) -> Self {
+        Self {
+            message: &owed.message,
+            qos: owed.qos,
+            retain: owed.retain,
+            subscription_ids: &owed.subscription_ids,
+        }
+    }
+
+    /// The packet it is sent as.
+    #[must_use]
+    pub fn publish(&self, delivery: Delivery, now: Instant) -> Publish<'a> {
+        // Once a PUBLISH was sent it no longer expires [MQTT-4.3.3-7], so an interval that has
+        // passed is passed on as 0.
+        let message_expiry = match self.message.remaining(now) {
+            Remaining::Unlimited => None,
+            Remaining::Seconds(seconds) => Some(seconds),
+            Remaining::Expired => Some(0),
+        };
+        self.view(delivery, message_expiry)
+    }
+
+    fn to_owed(self) -> Owed {
+        Owed {
+            message: Arc::clone(self.message),
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: self.subscription_ids.clone(),
+        }
+    }
+
+    fn view(&self, delivery: Delivery, message_expiry: Option<u32>) -> Publish<'a> {
+        Publish {
+            delivery,
+            retain: self.retain,
+            topic: self.message.topic.as_str().as_bytes(),
+            properties: PublishProperties {
+                topic_alias: None,
+                message_expiry,
+                subscription_ids: SubscriptionIdsView::from_slice(self.subscription_ids),
+                forwarded: self.message.properties.as_view(),
+            },
+            payload: &self.message.payload,
+        }
+    }
+
+    /// Whether the client takes a packet of this size [MQTT-3.1.2-24].
+    #[must_use]
+    pub fn fits(&self, terms: &Terms) -> bool {
+        // What it is accounted with is more than its packet has, so this look is nearly always
+        // enough.
+        let maximum = terms.maximum_packet_size;
+        if self.subscription_ids.is_empty() && self.message.bytes() <= maximum {
+            return true;
+        }
+        let delivery = first_delivery(self.qos, PacketId::MIN);
+        let publish = self.view(delivery, self.message.expires_at.map(|_| 0));
+        publish_length(&publish, terms.version) <= maximum
+    }
+}
+
+/// Whether the client's connection takes more right now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// The client is away.
+    Away,
+    /// Its outbound buffer is beyond the soft limit.
+    Full,
+    Open,
+}
+
+/// What became of an offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// To be sent now, like this.
+    Send(Delivery),
+    Queued,
+    /// Not taken, counted: a 5.0 publisher is told if nobody else took it.
+    Refused,
+    /// Of no use to this client alone, counted: nobody's fault.
+    Dropped,
+}
+
+/// The next packet to send to the client.
+#[derive(Debug)]
+pub enum Next<'s> {
+    /// `payload` is that of `publish`, in the memory it may be shared from.
+    Publish {
+        publish: Publish<'s>,
+        payload: &'s Bytes,
+    },
+    PubRel(PacketId),
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) inflight: Inflight,
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    next_position: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    position: u64,
+    owed: Owed,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self { inflight: Inflight::new(), queue: VecDeque::new(), queue_bytes: 0, next_position: 0 }
+    }
+}
+
+impl Outgoing {
+    /// Whether the client's Receive Maximum leaves room for one PUBLISH [MQTT-3.3.4-9].
+    fn may_send(&self, terms: &Terms) -> bool {
+        self.inflight.charged() < terms.receive_maximum.get()
+    }
+
+    /// Whether one more message may become inflight.
+    fn may_begin(&self, terms: &Terms) -> bool {
+        let uncharged = self.inflight.uncharged();
+        self.may_send(terms) && uncharged < UNCHARGED_MAX && self.inflight.has_free_id()
+    }
+
+    /// PUBREL counts against no Receive Maximum.
+    fn may_resend(&self, terms: &Terms) -> bool {
+        let is_pubrel =
+            self.inflight.unsent().is_some_and(|entry| matches!(entry.stage, Stage::Released));
+        is_pubrel || self.may_send(terms)
+    }
+
+    fn bytes(&self) -> usize {
+        self.inflight.bytes() + self.queue_bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inflight.is_empty() && self.queue.is_empty()
+    }
+
+    fn pop_queued(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.queue_bytes -= queued.owed.message.bytes();
+        Some(queued)
+    }
+}
+
+impl Session {
+    /// Takes one message of QoS 1 or 2 in.
+    pub fn offer(
+        &mut self,
+        offer: Offer<'_>,
+        terms: Option<&Terms>,
+        room: Room,
+        limits: &Limits,
+        effects: &mut Effects,
+    ) -> Verdict {
+        let outgoing = self.outgoing.get_or_insert_default();
+        let bytes = offer.message.bytes();
+        // One message always fits a Session that owes nothing, or a large one could never pass.
+        let full = outgoing.bytes() + bytes > limits.queue_bytes_max && !outgoing.is_empty();
+        let away_full =
+            room == Room::Away && outgoing.queue.len() >= limits.queue_offline_messages_max;
+        if full || away_full {
+            effects.drop_message(DropReason::QueueFull);
+            return Verdict::Refused;
+        }
+        if terms.is_some_and(|terms| !offer.fits(terms)) {
+            effects.drop_message(DropReason::TooLarge);
+            return Verdict::Dropped;
+        }
+        let idle = outgoing.queue.is_empty() && outgoing.inflight.unsent().is_none();
+        if let Some(terms) = terms
+            && room == Room::Open
+            && idle
+            && outgoing.may_begin(terms)
+            && let Some(id) = outgoing.inflight.begin(offer.to_owed())
+        {
+            self.keep_sent(None, effects);
+            return Verdict::Send(first_delivery(offer.qos, id));
+        }
+        let position = outgoing.next_position;
+        outgoing.next_position += 1;
+        outgoing.queue_bytes += bytes;
+        outgoing.queue.push_back(Queued { position, owed: offer.to_owed() });
+        self.keep(effects, |client_id| Change::Queued {
+            client_id,
+            position,
+            owed: offer.to_owed(),
+        });
+        Verdict::Queued
+    }
+
+    /// Whether something waits for [`Self::next`].
+    #[must_use]
+    pub fn has_queued(&self) -> bool {
+        self.outgoing.as_ref().is_some_and(|outgoing| {
+            !outgoing.queue.is_empty() || outgoing.inflight.unsent().is_some()
+        })
+    }
+
+    /// How many messages of QoS 1 and 2 may be sent before the client acknowledges one.
+    pub(super) fn window_left(&self, terms: &Terms) -> usize {
+        let charged = self.outgoing.as_ref().map_or(0, |outgoing| outgoing.inflight.charged());
+        usize::from(terms.receive_maximum.get().saturating_sub(charged))
+    }
+
+    /// Messages waiting or unacknowledged, in bytes as they are accounted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes())
+    }
+
+    /// The next packet the client may have, which counts as sent: first what was sent on an earlier
+    /// connection, then the queue.
+    pub fn next(&mut self, terms: &Terms, now: Instant, effects: &mut Effects) -> Option<Next<'_>> {
+        let entry = if self.must_resend(terms, effects) {
+            let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.may_resend(terms))?;
+            outgoing.inflight.sent_again()?
+        } else {
+            self.send_queued(terms, now, effects)?
+        };
+        Some(match &entry.stage {
+            Stage::Released => Next::PubRel(entry.id),
+            Stage::Published(owed) => {
+                let delivery = entry.delivery(owed.qos);
+                let offer = Offer::of(owed);
+                Next::Publish {
+                    publish: offer.publish(delivery, now),
+                    payload: &owed.message.payload,
+                }
+            }
+        })
+    }
+
+    /// Whether the next packet is one that was sent before; drops those that grew too large for the
+    /// client, which may announce less than on its last connection.
+    fn must_resend(&mut self, terms: &Terms, effects: &mut Effects) -> bool {
+        loop {
+            let Some(outgoing) = &mut self.outgoing else { return false };
+            let Some(entry) = outgoing.inflight.unsent() else { return false };
+            match &entry.stage {
+                Stage::Released => return true,
+                Stage::Published(owed) if Offer::of(owed).fits(terms) => return true,
+                Stage::Published(_) => effects.drop_message(DropReason::TooLarge),
+            }
+            if let Some(id) = outgoing.inflight.abandon_unsent() {
+                self.keep(effects, |client_id| Change::Completed { client_id, id });
+            }
+        }
+    }
+
+    /// Moves the next message that may be sent from the queue to the messages inflight.
+    fn send_queued(
+        &mut self,
+        terms: &Terms,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> Option<&Entry> {
+        loop {
+            let outgoing = self.outgoing.as_mut()?;
+            if !outgoing.may_begin(terms) {
+                return None;
+            }
+            let Queued { position, owed } = outgoing.pop_queued()?;
+            let unsendable = if owed.message.remaining(now) == Remaining::Expired {
+                Some(DropReason::Expired)
+            } else if Offer::of(&owed).fits(terms) {
+                None
+            } else {
+                Some(DropReason::TooLarge)
+            };
+            if let Some(reason) = unsendable {
+                effects.drop_message(reason);
+                self.keep(effects, |client_id| Change::Unqueued { client_id, position });
+                continue;
+            }
+            outgoing.inflight.begin(owed)?;
+            self.keep_sent(Some(position), effects);
+            return self.outgoing.as_ref()?.inflight.last();
+        }
+    }
+
+    /// Reports the message that became inflight last.
+    fn keep_sent(&self, position: Option<u64>, effects: &mut Effects) {
+        let last = self.outgoing.as_ref().and_then(|outgoing| outgoing.inflight.last());
+        if let Some(Entry { id, stage: Stage::Published(owed), .. }) = last {
+            self.keep(effects, |client_id| Change::Sent {
+                client_id,
+                position,
+                id: *id,
+                owed: owed.clone(),
+            });
+        }
+    }
+
+    /// Frees what is not needed while the client is silent.
+    pub fn shrink(&mut self) {
+        self.received.shrink();
+        if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_empty()) {
+            self.outgoing = None;
+        }
+    }
+}
+
+fn first_delivery(qos: QoS, id: PacketId) -> Delivery {
+    match qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+    }
+}

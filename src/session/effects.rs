@@ -1,0 +1,52 @@
+//! What has to follow a decision: facts to keep, and drops to count.
+
+use crate::change::Recorded;
+
+/// Why a message did not reach a Session or its client. Each has a counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DropReason {
+    /// QoS 0 for a client that is away.
+    Offline,
+    /// QoS 0 for a client that does not read fast enough.
+    OutboundFull,
+    /// QoS 1 or 2, and the Session already owes all it may.
+    QueueFull,
+    /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
+    TooLarge,
+    /// Its Message Expiry Interval passed in the queue [MQTT-3.3.2-5].
+    Expired,
+}
+
+impl DropReason {
+    pub const ALL: [Self; 5] =
+        [Self::Offline, Self::OutboundFull, Self::QueueFull, Self::TooLarge, Self::Expired];
+}
+
+/// Filled by a Session, carried out by the shell above it and then emptied: one value serves a
+/// worker for its lifetime, so that no decision allocates.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be submitted while the Session's lock is held, in this order.
+    pub changes: Vec<Recorded>,
+    dropped: [u32; DropReason::ALL.len()],
+}
+
+impl Effects {
+    pub fn drop_message(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// How many were dropped for each reason since the last call.
+    pub fn take_dropped(&mut self) -> impl Iterator<Item = (DropReason, u32)> + use<> {
+        let dropped = std::mem::take(&mut self.dropped);
+        DropReason::ALL.into_iter().zip(dropped).filter(|(_, count)| *count > 0)
+    }
+
+    /// Whether nothing was dropped: the usual case, worth one look.
+    #[must_use]
+    pub fn dropped_nothing(&self) -> bool {
+        self.dropped.iter().all(|count| *count == 0)
+    }
+}

@@ -1,0 +1,199 @@
+//! What a client did wrong, and the one map from it to the Reason Code that tells it so.
+
+use crate::packet::{
+    ConnAckCode, ConnectReturnCode, DecodeError, PacketId, ProtocolVersion, ReasonCode,
+};
+use crate::topic::{TopicFilterError, TopicNameError};
+
+/// Ends the Network Connection: sent in DISCONNECT, or in CONNACK while connecting. Its text is the
+/// Reason String.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ProtocolError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("a second CONNECT on one connection")]
+    SecondConnect,
+    #[error("{0} is sent by servers only")]
+    FromServerOnly(&'static str),
+    #[error("the Topic Name is not valid: {0}")]
+    TopicName(#[from] TopicNameError),
+    #[error("the Topic Name is longer than limits.topic_bytes_max = {max} bytes")]
+    TopicNameTooLong { max: usize },
+    #[error("the Topic Name has more levels than limits.topic_levels_max = {max}")]
+    TopicNameTooDeep { max: usize },
+    #[error("Topic Alias {alias} is not within 1 and the Topic Alias Maximum {maximum}")]
+    TopicAlias { alias: u16, maximum: u16 },
+    #[error("Topic Alias {alias} was not given a topic on this connection")]
+    UnknownTopicAlias { alias: u16 },
+    #[error("a PUBLISH from a client carries a Subscription Identifier")]
+    SubscriptionIdFromClient,
+    #[error(
+        "more than {max} QoS 1 and 2 messages are open, the Receive Maximum this server announced"
+    )]
+    ReceiveMaximum { max: u16 },
+    #[error("{packet} for Packet Identifier {}, which is in another exchange", id.value())]
+    WrongAcknowledgement { id: PacketId, packet: &'static str },
+    #[error("No Local is set on a Shared Subscription")]
+    NoLocalShared,
+    #[error("DISCONNECT sets a Session Expiry Interval, but CONNECT had none")]
+    ExpiryFromZero,
+    #[error("AUTH without an Authentication Method in CONNECT")]
+    UnexpectedAuth,
+    #[error("nothing came for one and a half times the Keep Alive")]
+    KeepAlive,
+    #[error("the client read nothing for outbound.stall_timeout while output was waiting")]
+    Stalled,
+    #[error("no CONNECT came within limits.connect_timeout")]
+    ConnectTimeout,
+    #[error("the Client Identifier is longer than limits.client_id_bytes_max = {max} bytes")]
+    ClientIdTooLong { max: usize },
+    #[error("an empty Client Identifier needs Clean Session 1")]
+    ClientIdEmpty,
+    #[error("this server has no Authentication Method `{method}`")]
+    AuthenticationMethod { method: String },
+    #[error("the Will's Topic Name is not valid: {0}")]
+    WillTopic(TopicNameError),
+    #[error("the Will's Topic Name belongs to the server")]
+    WillTopicReserved,
+    #[error(
+        "listener `{listener}` admits no anonymous clients: set anonymous = true in its [[listener]] table to change that"
+    )]
+    Anonymous { listener: String },
+    #[error("the server has reached limits.connections_max")]
+    TooManyConnections,
+    #[error("another node holds this Client Identifier and cannot be reached")]
+    Unclaimed,
+    #[error("another connection took over this Client Identifier")]
+    TakenOver,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("an internal error of the server")]
+    Bug,
+}
+
+impl ProtocolError {
+    /// The Reason Code a 5.0 client is told.
+    #[must_use]
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Decode(error) => decode_reason(error),
+            Self::TopicName(TopicNameError::NotUtf8) | Self::WillTopic(TopicNameError::NotUtf8) => {
+                ReasonCode::MalformedPacket
+            }
+            // An empty Topic Name needs a Topic Alias (5.0 s3.3.2.1).
+            Self::TopicName(TopicNameError::Empty)
+            | Self::SecondConnect
+            | Self::FromServerOnly(_)
+            | Self::SubscriptionIdFromClient
+            | Self::UnknownTopicAlias { .. }
+            | Self::WrongAcknowledgement { .. }
+            | Self::NoLocalShared
+            | Self::ExpiryFromZero
+            | Self::UnexpectedAuth => ReasonCode::ProtocolError,
+            Self::TopicName(_)
+            | Self::TopicNameTooLong { .. }
+            | Self::TopicNameTooDeep { .. }
+            | Self::WillTopic(_) => ReasonCode::TopicNameInvalid,
+            Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
+            Self::ReceiveMaximum { .. } => ReasonCode::ReceiveMaximumExceeded,
+            Self::KeepAlive => ReasonCode::KeepAliveTimeout,
+            Self::Stalled => ReasonCode::QuotaExceeded,
+            Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
+            Self::ClientIdTooLong { .. } | Self::ClientIdEmpty => {
+                ReasonCode::ClientIdentifierNotValid
+            }
+            Self::AuthenticationMethod { .. } => ReasonCode::BadAuthenticationMethod,
+            Self::Anonymous { .. } | Self::WillTopicReserved => ReasonCode::NotAuthorized,
+            Self::TooManyConnections => ReasonCode::ServerBusy,
+            Self::Unclaimed => ReasonCode::ServerUnavailable,
+            Self::TakenOver => ReasonCode::SessionTakenOver,
+            Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::Bug => ReasonCode::UnspecifiedError,
+        }
+    }
+
+    /// What a refused CONNECT is answered with. `None`: a 3.1 or 3.1.1 client has no code for it
+    /// and is only closed [MQTT3-3.2.2-6].
+    #[must_use]
+    pub fn connack_code(&self, version: ProtocolVersion) -> Option<ConnAckCode> {
+        let reason = self.reason();
+        if version.is_v5() {
+            // 0x8B is for DISCONNECT alone [MQTT-3.2.2-8].
+            let for_disconnect = reason == ReasonCode::ServerShuttingDown;
+            let reason = if for_disconnect { ReasonCode::ServerUnavailable } else { reason };
+            return Some(ConnAckCode::V5(reason));
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "3.1.1 knows five codes, 5.0 forty")]
+        let code = match reason {
+            ReasonCode::UnsupportedProtocolVersion => {
+                ConnectReturnCode::UnacceptableProtocolVersion
+            }
+            ReasonCode::ClientIdentifierNotValid => ConnectReturnCode::IdentifierRejected,
+            ReasonCode::ServerBusy
+            | ReasonCode::ServerUnavailable
+            | ReasonCode::ServerShuttingDown => ConnectReturnCode::ServerUnavailable,
+            ReasonCode::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
+            ReasonCode::NotAuthorized | ReasonCode::Banned => ConnectReturnCode::NotAuthorized,
+            _ => return None,
+        };
+        Some(ConnAckCode::V3(code))
+    }
+}
+
+fn decode_reason(error: &DecodeError) -> ReasonCode {
+    match error {
+        DecodeError::Malformed(_) => ReasonCode::MalformedPacket,
+        // The first packet has to be CONNECT [MQTT-3.1.0-1].
+        DecodeError::Protocol(_) | DecodeError::NotConnect { .. } => ReasonCode::ProtocolError,
+        DecodeError::TooLarge { .. } => ReasonCode::PacketTooLarge,
+        DecodeError::UnsupportedProtocolVersion { .. } | DecodeError::UnsupportedProtocolName => {
+            ReasonCode::UnsupportedProtocolVersion
+        }
+    }
+}
+
+/// Refuses one PUBLISH or one Topic Filter; the Network Connection goes on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("topics that start with `{0}` belong to the server")]
+    ReservedTopic(&'static str),
+    #[error(
+        "every Session that takes this message is full: see session.queue_bytes_max and session.queue_offline_messages_max"
+    )]
+    QueuesFull,
+    #[error("the retained messages have reached retained.messages_max or retained.bytes_max")]
+    RetainedFull,
+    #[error("the Topic Filter is not valid: {0}")]
+    TopicFilter(#[from] TopicFilterError),
+    #[error("the Topic Filter is longer than limits.topic_bytes_max = {max} bytes")]
+    TopicFilterTooLong { max: usize },
+    #[error("the Topic Filter has more levels than limits.topic_levels_max = {max}")]
+    TopicFilterTooDeep { max: usize },
+    #[error("the client has limits.subscriptions_per_client_max = {max} Subscriptions")]
+    TooManySubscriptions { max: usize },
+    #[error("this server has no Shared Subscriptions yet")]
+    SharedSubscriptions,
+}
+
+impl Refusal {
+    /// The Reason Code of PUBACK, PUBREC or SUBACK.
+    #[must_use]
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::ReservedTopic(_) => ReasonCode::NotAuthorized,
+            Self::QueuesFull | Self::RetainedFull | Self::TooManySubscriptions { .. } => {
+                ReasonCode::QuotaExceeded
+            }
+            Self::TopicFilter(_)
+            | Self::TopicFilterTooLong { .. }
+            | Self::TopicFilterTooDeep { .. } => ReasonCode::TopicFilterInvalid,
+            Self::SharedSubscriptions => ReasonCode::SharedSubscriptionsNotSupported,
+        }
+    }
+
+    /// The same in a SUBACK, where versions before 5.0 know one failure only [MQTT3-3.9.3-2].
+    #[must_use]
+    pub fn suback_code(&self, version: ProtocolVersion) -> ReasonCode {
+        if version.is_v5() { self.reason() } else { ReasonCode::UnspecifiedError }
+    }
+}

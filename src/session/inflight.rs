@@ -1,0 +1,236 @@
+//! QoS 1 and 2 messages on their way to the client, from PUBLISH to the last acknowledgement.
+//!
+//! ```text
+//! QoS 1   Published --PUBACK--> gone
+//! QoS 2   Published --PUBREC--> Released --PUBCOMP--> gone
+//!                   `--PUBREC of 0x80 or above--> gone
+//! ```
+//!
+//! Entries stand in the order in which they were first sent, which is the order of resending
+//! [MQTT-4.6.0-1]. After a reconnect all of them are still to be resent: they are the tail of the
+//! row, counted by `unsent`, and nothing new is sent before they are.
+
+use std::collections::VecDeque;
+
+use super::error::ProtocolError;
+use super::packet_ids::PacketIds;
+use crate::change::Owed;
+use crate::packet::{Delivery, PacketId, QoS, ReasonCode};
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Published(Owed),
+    /// Only the identifier is left to settle: a PUBREL is owed, the message no more.
+    Released,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: PacketId,
+    pub(super) stage: Stage,
+    /// Whether its PUBLISH took one of the Receive Maximum of this Network Connection.
+    charged: bool,
+    /// Whether it was sent on an earlier Network Connection, so that DUP is set [MQTT-3.3.1-1].
+    dup: bool,
+}
+
+impl Entry {
+    pub(super) fn delivery(&self, qos: QoS) -> Delivery {
+        let (id, dup) = (self.id, self.dup);
+        match qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+        }
+    }
+}
+
+/// What a PUBREC asks for in return.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PubRecAnswer {
+    /// PUBREL, success.
+    Release,
+    /// PUBREL with 0x92: the identifier is unknown [MQTT-4.3.3-7 leaves it no other answer].
+    UnknownId,
+    /// Nothing: the client refused the message and the exchange is over.
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(super) struct Inflight {
+    entries: VecDeque<Entry>,
+    /// How many at the end of `entries` were not sent again on this Network Connection yet.
+    unsent: usize,
+    /// How many count against the client's Receive Maximum [MQTT-3.3.4-9].
+    charged: u16,
+    /// Of the messages still held, as they are accounted.
+    bytes: usize,
+    ids: PacketIds,
+}
+
+impl Inflight {
+    pub(super) const fn new() -> Self {
+        Self { entries: VecDeque::new(), unsent: 0, charged: 0, bytes: 0, ids: PacketIds::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a Packet Identifier is left for one more.
+    pub(super) fn has_free_id(&self) -> bool {
+        self.entries.len() < usize::from(u16::MAX)
+    }
+
+    /// How many count against no Receive Maximum: they wait for the rest of an exchange that an
+    /// earlier connection began.
+    pub(super) fn uncharged(&self) -> usize {
+        self.entries.len() - usize::from(self.charged)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many count against the client's Receive Maximum.
+    pub(super) fn charged(&self) -> u16 {
+        self.charged
+    }
+
+    /// A new Network Connection: all is to be sent again, none of it counts yet [MQTT-4.4.0-1].
+    pub(super) fn reconnect(&mut self) {
+        self.unsent = self.entries.len();
+        self.charged = 0;
+        for entry in &mut self.entries {
+            entry.charged = false;
+            entry.dup = true;
+        }
+    }
+
+    /// The next entry to send again, in the original order.
+    pub(super) fn unsent(&self) -> Option<&Entry> {
+        self.entries.get(self.entries.len().checked_sub(self.unsent)?)
+    }
+
+    /// The entry given by [`Self::unsent`] is sent now.
+    pub(super) fn sent_again(&mut self) -> Option<&Entry> {
+        let index = self.entries.len().checked_sub(self.unsent)?;
+        let entry = self.entries.get_mut(index)?;
+        self.unsent -= 1;
+        if matches!(entry.stage, Stage::Published(_)) {
+            entry.charged = true;
+            self.charged += 1;
+        }
+        Some(entry)
+    }
+
+    /// The entry that was begun last.
+    pub(super) fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    /// Takes a new message in and gives it a Packet Identifier. `None` if all are in use.
+    pub(super) fn begin(&mut self, owed: Owed) -> Option<PacketId> {
+        let id = self.ids.next(self.entries.iter().map(|entry| entry.id))?;
+        self.bytes += owed.message.bytes();
+        self.charged += 1;
+        self.entries.push_back(Entry {
+            id,
+            stage: Stage::Published(owed),
+            charged: true,
+            dup: false,
+        });
+        Some(id)
+    }
+
+    /// PUBACK. Whether it ended something; an unknown identifier ends nothing.
+    ///
+    /// # Errors
+    /// If the identifier belongs to a QoS 2 exchange.
+    pub(super) fn acknowledge(&mut self, id: PacketId) -> Result<bool, ProtocolError> {
+        let Some(index) = self.position(id) else { return Ok(false) };
+        match self.entries.get(index).map(|entry| &entry.stage) {
+            Some(Stage::Published(owed)) if owed.qos == QoS::AtLeastOnce => {
+                self.remove(index);
+                Ok(true)
+            }
+            Some(Stage::Published(_) | Stage::Released) | None => {
+                Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBACK" })
+            }
+        }
+    }
+
+    /// PUBREC [MQTT-4.3.3-4].
+    ///
+    /// # Errors
+    /// If the identifier belongs to a QoS 1 exchange.
+    pub(super) fn receive(
+        &mut self,
+        id: PacketId,
+        reason: ReasonCode,
+    ) -> Result<PubRecAnswer, ProtocolError> {
+        let Some(index) = self.position(id) else {
+            let unknown =
+                if reason.is_error() { PubRecAnswer::Nothing } else { PubRecAnswer::UnknownId };
+            return Ok(unknown);
+        };
+        let Some(entry) = self.entries.get_mut(index) else { return Ok(PubRecAnswer::UnknownId) };
+        match &entry.stage {
+            Stage::Published(owed) if owed.qos == QoS::AtLeastOnce => {
+                return Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBREC" });
+            }
+            Stage::Published(_) if reason.is_error() => {
+                self.remove(index);
+                return Ok(PubRecAnswer::Nothing);
+            }
+            Stage::Published(owed) => {
+                self.bytes -= owed.message.bytes();
+                entry.stage = Stage::Released;
+            }
+            Stage::Released => {}
+        }
+        Ok(PubRecAnswer::Release)
+    }
+
+    /// PUBCOMP. Whether it ended something.
+    ///
+    /// # Errors
+    /// If no PUBREL was sent for the identifier.
+    pub(super) fn complete(&mut self, id: PacketId) -> Result<bool, ProtocolError> {
+        let Some(index) = self.position(id) else { return Ok(false) };
+        match self.entries.get(index).map(|entry| &entry.stage) {
+            Some(Stage::Released) => {
+                self.remove(index);
+                Ok(true)
+            }
+            Some(Stage::Published(_)) | None => {
+                Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBCOMP" })
+            }
+        }
+    }
+
+    /// Drops the entry given by [`Self::unsent`]: it can no longer be sent.
+    pub(super) fn abandon_unsent(&mut self) -> Option<PacketId> {
+        let index = self.entries.len().checked_sub(self.unsent)?;
+        self.remove(index).map(|entry| entry.id)
+    }
+
+    fn position(&self, id: PacketId) -> Option<usize> {
+        // Acknowledgements come in the order of sending, so this is nearly always the first.
+        self.entries.iter().position(|entry| entry.id == id)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Entry> {
+        if index + self.unsent >= self.entries.len() {
+            self.unsent -= 1;
+        }
+        let entry = self.entries.remove(index)?;
+        if entry.charged {
+            self.charged -= 1;
+        }
+        if let Stage::Published(owed) = &entry.stage {
+            self.bytes -= owed.message.bytes();
+        }
+        Some(entry)
+    }
+}

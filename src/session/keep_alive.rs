@@ -1,0 +1,30 @@
+//! Keep Alive: a client silent for one and a half times its interval is gone [MQTT-3.1.2-22].
+
+use std::time::{Duration, Instant};
+
+/// The interval of one Network Connection and when it last heard from its client.
+#[derive(Debug)]
+pub struct KeepAlive {
+    /// One and a half times the Keep Alive; `None` if the client turned it off with 0.
+    allowed: Option<Duration>,
+    heard: Instant,
+}
+
+impl KeepAlive {
+    #[must_use]
+    pub fn new(seconds: u16, now: Instant) -> Self {
+        let allowed = (seconds > 0).then(|| Duration::from_millis(u64::from(seconds) * 1_500));
+        Self { allowed, heard: now }
+    }
+
+    /// A whole packet came.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// When the client will have been silent for too long. `None`: never.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.allowed.map(|allowed| self.heard + allowed)
+    }
+}

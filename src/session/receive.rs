@@ -1,0 +1,241 @@
+//! What comes in on one Network Connection, checked against what that connection was promised.
+//!
+//! [`Connection`] is owned by the connection's task and needs no lock: the Session State it works on
+//! is another value, shared with everybody who delivers to the client.
+
+use super::connect::{expiry_of_seconds, shorter};
+use super::error::{ProtocolError, Refusal};
+use super::keep_alive::KeepAlive;
+use super::limits::Limits;
+use super::subscribe::check_filter;
+use super::topic_alias::TopicAliases;
+use crate::change::SessionExpiry;
+use crate::packet::{Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, ReasonCode};
+use crate::topic::{SubscriptionFilter, TopicName};
+
+/// First levels of topics that only the server may publish to.
+const RESERVED: [&str; 2] = ["$SYS", "$share"];
+
+/// What only the connection needs, and what ends with it.
+#[derive(Debug)]
+pub struct Connection {
+    pub version: ProtocolVersion,
+    pub keep_alive: KeepAlive,
+    receive_maximum: u16,
+    /// QoS 1 and 2 messages of the client that were not settled yet.
+    open: u16,
+    wants_reasons: bool,
+    /// In bytes.
+    maximum_packet_size: usize,
+    expiry: SessionExpiry,
+    topic: Option<KnownTopic>,
+    aliases: TopicAliases,
+}
+
+/// What a [`Connection`] starts with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) version: ProtocolVersion,
+    pub(super) keep_alive: KeepAlive,
+    pub(super) receive_maximum: u16,
+    pub(super) topic_alias_maximum: u16,
+    pub(super) wants_reasons: bool,
+    pub(super) maximum_packet_size: usize,
+    pub(super) expiry: SessionExpiry,
+}
+
+/// The topic of the last PUBLISH: nearly always also that of the next, which then needs no check.
+#[derive(Clone, Debug)]
+pub(super) struct KnownTopic {
+    name: TopicName,
+    reserved: Option<&'static str>,
+}
+
+/// A PUBLISH that is in order.
+#[derive(Debug)]
+pub struct Inbound<'c> {
+    pub topic: &'c TopicName,
+    /// It is answered but not routed.
+    pub refusal: Option<Refusal>,
+}
+
+/// How a client ends its connection by DISCONNECT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Farewell {
+    pub expiry: Option<SessionExpiry>,
+    pub will: WillFate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WillFate {
+    /// [MQTT-3.14.4-3]
+    Discarded,
+    Sent,
+}
+
+impl Connection {
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            version: start.version,
+            keep_alive: start.keep_alive,
+            receive_maximum: start.receive_maximum,
+            open: 0,
+            wants_reasons: start.wants_reasons,
+            maximum_packet_size: start.maximum_packet_size,
+            expiry: start.expiry,
+            topic: None,
+            aliases: TopicAliases::new(start.topic_alias_maximum),
+        }
+    }
+
+    /// The Reason String of an acknowledgement with so many Reason Codes: none if the client wants
+    /// none [MQTT-3.1.2-29], or takes no packet of that size [MQTT-3.4.2-2] [MQTT-3.9.2-1].
+    #[must_use]
+    pub fn reason_string(&self, refusal: &Refusal, codes: usize) -> Option<String> {
+        /// Of an acknowledgement beside its codes and its Reason String, in bytes.
+        const REST: usize = 16;
+        let wanted = self.version.is_v5() && self.wants_reasons;
+        let text = wanted.then(|| refusal.to_string())?;
+        (text.len() + codes + REST <= self.maximum_packet_size).then_some(text)
+    }
+
+    /// The DISCONNECT that tells a 5.0 client why its connection ends; other versions have none.
+    #[must_use]
+    pub fn goodbye(&self, error: &ProtocolError) -> Vec<u8> {
+        goodbye(self.version, self.maximum_packet_size, error)
+    }
+
+    /// Checks a PUBLISH.
+    ///
+    /// # Errors
+    /// Ends the connection.
+    pub fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        limits: &Limits,
+    ) -> Result<Inbound<'_>, ProtocolError> {
+        if !publish.properties.subscription_ids.is_empty() {
+            return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
+        }
+        match publish.delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { .. } | Delivery::ExactlyOnce { .. } => self.open_one()?,
+        }
+        let known = match publish.properties.topic_alias {
+            Some(alias) if publish.topic.is_empty() => self.aliases.topic(alias)?,
+            alias => {
+                let known = self.known(publish.topic, limits)?;
+                if let Some(alias) = alias {
+                    self.aliases.set(alias, known.clone())?;
+                }
+                known
+            }
+        };
+        let known = self.topic.insert(known);
+        Ok(Inbound { topic: &known.name, refusal: known.reserved.map(Refusal::ReservedTopic) })
+    }
+
+    fn known(&mut self, topic: &[u8], limits: &Limits) -> Result<KnownTopic, ProtocolError> {
+        match self.topic.take() {
+            Some(known) if known.name.as_str().as_bytes() == topic => Ok(known),
+            _ => KnownTopic::learn(topic, limits),
+        }
+    }
+
+    fn open_one(&mut self) -> Result<(), ProtocolError> {
+        // Clients before 5.0 were not told of a limit.
+        if self.version.is_v5() && self.open >= self.receive_maximum {
+            return Err(ProtocolError::ReceiveMaximum { max: self.receive_maximum }); // [MQTT-3.3.4-9]
+        }
+        self.open = self.open.saturating_add(1);
+        Ok(())
+    }
+
+    /// A PUBACK, a PUBCOMP or a refusing PUBREC goes out: one message less is open.
+    pub fn settled_one(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// Checks one Topic Filter of a SUBSCRIBE.
+    ///
+    /// # Errors
+    /// The outer error ends the connection, the inner one refuses this filter alone.
+    pub fn subscribe(
+        &self,
+        request: &FilterRequest<'_>,
+        limits: &Limits,
+    ) -> Result<Result<SubscriptionFilter, Refusal>, ProtocolError> {
+        check_filter(request, limits)
+    }
+
+    /// Checks a DISCONNECT.
+    ///
+    /// # Errors
+    /// It then counts as no DISCONNECT and the Will is sent.
+    pub fn disconnect(
+        &self,
+        disconnect: &Disconnect<'_>,
+        limits: &Limits,
+    ) -> Result<Farewell, ProtocolError> {
+        let expiry = match disconnect.session_expiry {
+            None => None,
+            Some(seconds) if seconds > 0 && self.expiry == SessionExpiry::AtDisconnect => {
+                return Err(ProtocolError::ExpiryFromZero); // 5.0 s3.14.2.2.2
+            }
+            Some(seconds) => Some(shorter(expiry_of_seconds(seconds), limits.expiry_max)),
+        };
+        let will = if disconnect.reason == ReasonCode::Success {
+            WillFate::Discarded
+        } else {
+            WillFate::Sent
+        };
+        Ok(Farewell { expiry, will })
+    }
+}
+
+impl KnownTopic {
+    fn learn(topic: &[u8], limits: &Limits) -> Result<Self, ProtocolError> {
+        let max = limits.topic_bytes_max;
+        if topic.len() > max {
+            return Err(ProtocolError::TopicNameTooLong { max });
+        }
+        let name = TopicName::from_utf8(topic)?; // [MQTT-3.3.2-2]
+        check_topic_limits(&name, limits)?;
+        let reserved = reserved(&name);
+        Ok(Self { name, reserved })
+    }
+}
+
+/// The DISCONNECT that tells a 5.0 client why its connection ends, without words if it takes no
+/// packet of that size [MQTT-3.14.2-3]; other versions have none.
+#[must_use]
+pub fn goodbye(version: ProtocolVersion, maximum: usize, error: &ProtocolError) -> Vec<u8> {
+    let mut out = Vec::new();
+    if version.is_v5() {
+        let text = error.to_string();
+        let mut disconnect = Disconnect::new(error.reason());
+        disconnect.reason_string = Some(&text);
+        if disconnect.encoded_len(version) > maximum {
+            disconnect.reason_string = None;
+        }
+        disconnect.encode(version, &mut out);
+    }
+    out
+}
+
+pub(super) fn check_topic_limits(topic: &TopicName, limits: &Limits) -> Result<(), ProtocolError> {
+    let max = limits.topic_bytes_max;
+    if topic.as_str().len() > max {
+        return Err(ProtocolError::TopicNameTooLong { max });
+    }
+    let max = limits.topic_levels_max;
+    if topic.level_count() > max {
+        return Err(ProtocolError::TopicNameTooDeep { max });
+    }
+    Ok(())
+}
+
+/// The first level of a topic that only the server may publish to.
+pub(super) fn reserved(topic: &TopicName) -> Option<&'static str> {
+    RESERVED.into_iter().find(|level| *level == topic.first_level())
+}

@@ -1,0 +1,245 @@
+//! The Session State of the standard (3.1.1 and 5.0, 4.1): Subscriptions, what was not acknowledged
+//! yet in either direction, and what waits to be sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::deliver::Outgoing;
+use super::effects::Effects;
+use super::error::ProtocolError;
+use super::inflight::PubRecAnswer;
+use super::received::{Receipt, Received};
+use super::replay::Replay;
+use super::will::Will;
+use crate::change::{Change, Epoch, Keeps, Recorded, SessionExpiry, Subscription};
+use crate::packet::{ClientId, PacketId, ReasonCode};
+use crate::topic::SubscriptionFilter;
+
+/// One client's Session. It outlives its Network Connection by its Session Expiry Interval.
+#[derive(Debug)]
+pub struct Session {
+    client_id: ClientId,
+    expiry: SessionExpiry,
+    store: Keeps,
+    /// The claim it is held under.
+    epoch: Epoch,
+    pub(super) subscriptions: HashMap<SubscriptionFilter, Subscription>,
+    /// Allocated at the first QoS 1 or 2 message towards the client, freed when it owes none.
+    pub(super) outgoing: Option<Box<Outgoing>>,
+    pub(super) received: Received,
+    pub(super) replays: VecDeque<Replay>,
+    will: Option<Box<Will>>,
+}
+
+/// What a Network Connection leaves behind.
+#[derive(Debug)]
+pub struct Parting {
+    /// To be published at once.
+    pub will: Option<Will>,
+    pub lives: Lives,
+}
+
+/// How a Session goes on without its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lives {
+    Ended,
+    /// Then [`Session::away`] has to be asked again: for its Will, or because it ends.
+    Until(Instant),
+    Forever,
+}
+
+impl Session {
+    /// A new Session without any state. `store` says whether a store wants its changes; they are
+    /// reported only if the Session outlives its connection.
+    pub fn new(
+        client_id: ClientId,
+        expiry: SessionExpiry,
+        store: Keeps,
+        epoch: Epoch,
+        effects: &mut Effects,
+    ) -> Self {
+        let session = Self {
+            client_id,
+            expiry,
+            store,
+            epoch,
+            subscriptions: HashMap::new(),
+            outgoing: None,
+            received: Received::default(),
+            replays: VecDeque::new(),
+            will: None,
+        };
+        session.keep(effects, |client_id| Change::SessionBegun { client_id, expiry });
+        session
+    }
+
+    #[must_use]
+    pub fn expiry(&self) -> SessionExpiry {
+        self.expiry
+    }
+
+    /// The Client Identifier was claimed anew: changes are recorded under this claim from now on.
+    pub fn claimed(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// A new Network Connection continues this Session [MQTT-3.1.2-5].
+    pub fn resume(&mut self, expiry: SessionExpiry, effects: &mut Effects) {
+        self.change_expiry(expiry, effects);
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.inflight.reconnect();
+        }
+        self.abandon_replay_step();
+        self.set_will(None, effects);
+    }
+
+    /// CONNECT and DISCONNECT set it.
+    pub fn change_expiry(&mut self, expiry: SessionExpiry, effects: &mut Effects) {
+        if self.expiry == expiry {
+            return;
+        }
+        let before = std::mem::replace(&mut self.expiry, expiry);
+        // A store hears of a Session that stops being kept, too.
+        if self.store == Keeps::Changes && before != SessionExpiry::AtDisconnect {
+            let client_id = self.client_id.clone();
+            let change = Change::SessionExpiryChanged { client_id, expiry };
+            effects.changes.push(Recorded { epoch: self.epoch, change });
+        }
+    }
+
+    /// Stored with the Session [MQTT-3.1.2-7]; `None` removes it [MQTT-3.14.4-3].
+    pub fn set_will(&mut self, will: Option<Will>, effects: &mut Effects) {
+        if self.will.is_none() && will.is_none() {
+            return;
+        }
+        self.will = will.map(Box::new);
+        match &self.will {
+            Some(will) => {
+                let Will { message, expiry, delay } = (**will).clone();
+                self.keep(effects, |client_id| Change::WillKept {
+                    client_id,
+                    message,
+                    expiry,
+                    delay,
+                });
+            }
+            None => self.keep(effects, |client_id| Change::WillDropped { client_id }),
+        }
+    }
+
+    /// The Will, to be published now.
+    pub fn take_will(&mut self, effects: &mut Effects) -> Option<Will> {
+        let will = self.will.take()?;
+        self.keep(effects, |client_id| Change::WillDropped { client_id });
+        Some(*will)
+    }
+
+    /// The client has been away since `since`, which may be `now`. Its Will goes out when its delay
+    /// has passed or the Session ends [MQTT-3.1.3-9].
+    pub fn away(&mut self, since: Instant, now: Instant, effects: &mut Effects) -> Parting {
+        let away = now.saturating_duration_since(since);
+        let left = match self.expiry {
+            SessionExpiry::AtDisconnect => return self.end(effects),
+            SessionExpiry::After(expiry) if expiry <= away => return self.end(effects),
+            SessionExpiry::After(expiry) => Some(expiry.saturating_sub(away)),
+            SessionExpiry::Never => None,
+        };
+        let due = self.will.as_ref().is_some_and(|will| will.delay <= away);
+        let will = if due { self.take_will(effects) } else { None };
+        let will_in = self.will.as_ref().map(|will| will.delay.saturating_sub(away));
+        let next: Option<Duration> = match (left, will_in) {
+            (Some(left), Some(will_in)) => Some(left.min(will_in)),
+            (left, will_in) => left.or(will_in),
+        };
+        self.shrink();
+        Parting { will, lives: next.map_or(Lives::Forever, |next| Lives::Until(now + next)) }
+    }
+
+    /// The Session is over; its Will goes out if it still has one.
+    pub fn end(&mut self, effects: &mut Effects) -> Parting {
+        let will = self.take_will(effects);
+        self.keep(effects, |client_id| Change::SessionEnded { client_id });
+        Parting { will, lives: Lives::Ended }
+    }
+
+    /// A QoS 2 PUBLISH came in.
+    pub fn receive_publish(&mut self, id: PacketId, effects: &mut Effects) -> Receipt {
+        let receipt = self.received.publish(id);
+        if receipt == Receipt::New {
+            self.keep(effects, |client_id| Change::Received { client_id, id });
+        }
+        receipt
+    }
+
+    /// A PUBREL came in, or the PUBLISH was refused: the identifier may be used again
+    /// [MQTT-4.3.3-11]. Whether it was known.
+    pub fn release_publish(&mut self, id: PacketId, effects: &mut Effects) -> bool {
+        let known = self.received.release(id);
+        if known {
+            self.keep(effects, |client_id| Change::Forgotten { client_id, id });
+        }
+        known
+    }
+
+    /// A PUBACK came in. Whether it ended something, so that something else may be sent.
+    ///
+    /// # Errors
+    /// If the identifier belongs to a QoS 2 exchange.
+    pub fn puback(&mut self, id: PacketId, effects: &mut Effects) -> Result<bool, ProtocolError> {
+        let Some(outgoing) = &mut self.outgoing else { return Ok(false) };
+        let ended = outgoing.inflight.acknowledge(id)?;
+        self.settled(ended, id, effects);
+        Ok(ended)
+    }
+
+    /// A PUBREC came in.
+    ///
+    /// # Errors
+    /// If the identifier belongs to a QoS 1 exchange.
+    pub fn pubrec(
+        &mut self,
+        id: PacketId,
+        reason: ReasonCode,
+        effects: &mut Effects,
+    ) -> Result<PubRecAnswer, ProtocolError> {
+        let Some(outgoing) = &mut self.outgoing else {
+            let unknown =
+                if reason.is_error() { PubRecAnswer::Nothing } else { PubRecAnswer::UnknownId };
+            return Ok(unknown);
+        };
+        let answer = outgoing.inflight.receive(id, reason)?;
+        match answer {
+            PubRecAnswer::Release => {
+                self.keep(effects, |client_id| Change::Released { client_id, id });
+            }
+            PubRecAnswer::Nothing => self.settled(true, id, effects),
+            PubRecAnswer::UnknownId => {}
+        }
+        Ok(answer)
+    }
+
+    /// A PUBCOMP came in. Whether it ended something.
+    ///
+    /// # Errors
+    /// If no PUBREL was sent for the identifier.
+    pub fn pubcomp(&mut self, id: PacketId, effects: &mut Effects) -> Result<bool, ProtocolError> {
+        let Some(outgoing) = &mut self.outgoing else { return Ok(false) };
+        let ended = outgoing.inflight.complete(id)?;
+        self.settled(ended, id, effects);
+        Ok(ended)
+    }
+
+    fn settled(&mut self, ended: bool, id: PacketId, effects: &mut Effects) {
+        if ended {
+            self.keep(effects, |client_id| Change::Completed { client_id, id });
+        }
+    }
+
+    /// Reports a change, if a store keeps this Session.
+    pub(super) fn keep(&self, effects: &mut Effects, change: impl FnOnce(ClientId) -> Change) {
+        if self.store == Keeps::Changes && self.expiry != SessionExpiry::AtDisconnect {
+            let change = change(self.client_id.clone());
+            effects.changes.push(Recorded { epoch: self.epoch, change });
+        }
+    }
+}

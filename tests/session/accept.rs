@@ -1,0 +1,273 @@
+//! CONNECT to what a connection gets, for all three versions.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use dunlin::change::SessionExpiry;
+use dunlin::packet::{ReceiveMaximum, WillProperties};
+use dunlin::session::{ProtocolError, Refusal, accept};
+
+use crate::support::{
+    V5, V31, V311, accepted, client_id, connect, expiry, limits, nonzero, seconds, will,
+};
+
+// [MQTT-3.1.3-6] [MQTT-3.1.3-7]: with either Clean Start.
+#[test]
+fn an_empty_client_id_of_5_0_is_replaced_by_an_assigned_one() {
+    for clean_start in [true, false] {
+        let mut connect = connect(V5);
+        connect.client_id = "";
+        connect.clean_start = clean_start;
+
+        let accepted = accepted(&connect, &limits()).unwrap();
+
+        assert_eq!(accepted.client_id, client_id("assigned-1"));
+        assert_eq!(accepted.server_side.assigned_client_id, Some(client_id("assigned-1")));
+    }
+}
+
+#[test]
+fn a_client_that_brings_an_id_is_assigned_none() {
+    for version in [V31, V311, V5] {
+        let assign = || panic!("nobody asked for an id");
+
+        let accepted = accept(&connect(version), &limits(), assign, Instant::now()).unwrap();
+
+        assert_eq!(accepted.client_id, client_id("meter-7"));
+        assert_eq!(accepted.server_side.assigned_client_id, None);
+    }
+}
+
+// [MQTT3-3.1.3-6] [MQTT3-3.1.3-7]
+#[test]
+fn an_empty_client_id_of_3_1_1_needs_clean_session() {
+    let mut connect = connect(V311);
+    connect.client_id = "";
+    assert_eq!(accepted(&connect, &limits()).unwrap().client_id, client_id("assigned-1"));
+
+    connect.clean_start = false;
+
+    assert_eq!(accepted(&connect, &limits()).unwrap_err(), ProtocolError::ClientIdEmpty);
+}
+
+#[test]
+fn an_empty_client_id_of_3_1_is_refused() {
+    let mut connect = connect(V31);
+    connect.client_id = "";
+
+    assert_eq!(accepted(&connect, &limits()).unwrap_err(), ProtocolError::ClientIdEmpty);
+}
+
+// [MQTT-3.1.3-5]
+#[test]
+fn a_client_id_may_be_as_long_as_the_limit_and_no_longer() {
+    let mut connect = connect(V5);
+    let longest = "c".repeat(limits().client_id_bytes_max);
+    connect.client_id = &longest;
+    assert_eq!(accepted(&connect, &limits()).unwrap().client_id, client_id(&longest));
+
+    let longer = "c".repeat(limits().client_id_bytes_max + 1);
+    connect.client_id = &longer;
+
+    let max = limits().client_id_bytes_max;
+    assert_eq!(accepted(&connect, &limits()).unwrap_err(), ProtocolError::ClientIdTooLong { max });
+}
+
+// [MQTT-3.1.2-21] [MQTT-3.2.2-21]
+#[test]
+fn a_keep_alive_above_the_limit_is_replaced_by_a_server_keep_alive() {
+    let mut connect = connect(V5);
+    connect.keep_alive = limits().keep_alive_max + 1;
+    let now = Instant::now();
+
+    let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+
+    assert_eq!(accepted.server_side.keep_alive, Some(600));
+    assert_eq!(accepted.connection.keep_alive.deadline(), Some(now + seconds(900)));
+}
+
+// [MQTT-3.2.2-22]
+#[test]
+fn a_keep_alive_within_the_limit_or_off_stays_as_it_is() {
+    let now = Instant::now();
+    for (keep_alive, deadline) in [(600, Some(now + seconds(900))), (0, None)] {
+        let mut connect = connect(V5);
+        connect.keep_alive = keep_alive;
+
+        let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+
+        assert_eq!(accepted.server_side.keep_alive, None);
+        assert_eq!(accepted.connection.keep_alive.deadline(), deadline);
+    }
+}
+
+// [MQTT3-3.1.2-24]: they could not be told of another one.
+#[test]
+fn clients_before_5_0_keep_the_keep_alive_they_asked_for() {
+    for version in [V31, V311] {
+        let mut connect = connect(version);
+        connect.keep_alive = u16::MAX;
+        let now = Instant::now();
+
+        let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+
+        let allowed = Duration::from_millis(65_535 * 1_500);
+        assert_eq!(accepted.server_side.keep_alive, None);
+        assert_eq!(accepted.connection.keep_alive.deadline(), Some(now + allowed));
+    }
+}
+
+// [MQTT-3.1.2-23]
+#[test]
+fn a_session_expiry_interval_above_the_limit_is_cut_and_the_client_told() {
+    for asked in [86_401, u32::MAX] {
+        let mut connect = connect(V5);
+        connect.properties.session_expiry = asked;
+
+        let accepted = accepted(&connect, &limits()).unwrap();
+
+        assert_eq!(accepted.expiry, expiry(86_400));
+        assert_eq!(accepted.server_side.session_expiry, Some(86_400));
+    }
+}
+
+// [MQTT-3.1.2-23]
+#[test]
+fn a_session_expiry_interval_within_the_limit_is_granted_silently() {
+    let cases = [(0, SessionExpiry::AtDisconnect), (1, expiry(1)), (86_400, expiry(86_400))];
+    for (asked, granted) in cases {
+        let mut connect = connect(V5);
+        connect.properties.session_expiry = asked;
+
+        let accepted = accepted(&connect, &limits()).unwrap();
+
+        assert_eq!(accepted.expiry, granted);
+        assert_eq!(accepted.server_side.session_expiry, None);
+    }
+}
+
+#[test]
+fn without_a_limit_a_session_may_last_for_ever() {
+    let mut limits = limits();
+    limits.expiry_max = SessionExpiry::Never;
+    let mut connect = connect(V5);
+    connect.properties.session_expiry = u32::MAX;
+
+    let accepted = accepted(&connect, &limits).unwrap();
+
+    assert_eq!(accepted.expiry, SessionExpiry::Never);
+    assert_eq!(accepted.server_side.session_expiry, None);
+}
+
+// [MQTT3-3.1.2-4] [MQTT3-3.1.2-6]
+#[test]
+fn clean_session_becomes_clean_start_and_an_expiry() {
+    for version in [V31, V311] {
+        for (clean, granted) in [(true, SessionExpiry::AtDisconnect), (false, expiry(3_600))] {
+            let mut connect = connect(version);
+            connect.clean_start = clean;
+
+            let accepted = accepted(&connect, &limits()).unwrap();
+
+            assert_eq!((accepted.clean_start, accepted.expiry), (clean, granted));
+            assert_eq!(accepted.server_side.session_expiry, None);
+        }
+    }
+}
+
+// [MQTT-3.3.4-9]
+#[test]
+fn the_window_is_the_smaller_of_the_clients_and_ours() {
+    for (theirs, window) in [(None, 64), (Some(10), 10), (Some(65), 64), (Some(65_535), 64)] {
+        let mut connect = connect(V5);
+        connect.properties.receive_maximum = theirs.and_then(ReceiveMaximum::new);
+
+        let accepted = accepted(&connect, &limits()).unwrap();
+
+        assert_eq!(accepted.terms.receive_maximum, nonzero(window));
+    }
+}
+
+// [MQTT-3.1.2-24]
+#[test]
+fn the_maximum_packet_size_is_the_clients_or_none() {
+    let mut connect = connect(V5);
+    assert_eq!(accepted(&connect, &limits()).unwrap().terms.maximum_packet_size, usize::MAX);
+
+    connect.properties.maximum_packet_size = NonZeroU32::new(100);
+
+    assert_eq!(accepted(&connect, &limits()).unwrap().terms.maximum_packet_size, 100);
+}
+
+// [MQTT-3.1.2-7] [MQTT-3.1.2-9]
+#[test]
+fn a_will_is_taken_over_as_it_came() {
+    let mut connect = connect(V5);
+    let properties =
+        WillProperties { delay: 30, message_expiry: Some(60), ..WillProperties::default() };
+    let mut asked = will("last/words");
+    asked.retain = true;
+    asked.properties = properties;
+    connect.will = Some(asked);
+
+    let will = accepted(&connect, &limits()).unwrap().will.unwrap();
+
+    assert_eq!((will.delay, will.expiry), (seconds(30), Some(60)));
+    assert_eq!(will.message.topic.as_str(), "last/words");
+    assert_eq!(&will.message.payload[..], b"gone");
+    assert!(will.message.retain);
+    // The interval counts from when it is published.
+    assert_eq!(will.message.expires_at, None);
+}
+
+#[test]
+fn a_will_on_a_topic_that_is_none_of_the_clients_refuses_the_connection() {
+    let long = "t".repeat(limits().topic_bytes_max + 1);
+    let expected = [
+        ("sport/+", "wildcard"),
+        ("", "empty"),
+        (&long, "long"),
+        ("1/2/3/4/5/6", "deep"),
+        ("$SYS/uptime", "reserved"),
+        ("$share/g/t", "reserved"),
+    ];
+    for (topic, why) in expected {
+        let mut connect = connect(V5);
+        connect.will = Some(will(topic));
+
+        let error = accepted(&connect, &limits()).unwrap_err();
+
+        let is_right = match why {
+            "wildcard" | "empty" => matches!(error, ProtocolError::WillTopic(_)),
+            "long" => error == ProtocolError::TopicNameTooLong { max: 64 },
+            "deep" => error == ProtocolError::TopicNameTooDeep { max: 5 },
+            _ => error == ProtocolError::WillTopicReserved,
+        };
+        assert!(is_right, "{topic}: {error}");
+    }
+}
+
+// [MQTT-4.12.0-1]
+#[test]
+fn an_authentication_method_we_do_not_have_is_refused() {
+    let mut connect = connect(V5);
+    connect.properties.authentication_method = Some("SCRAM-SHA-256");
+
+    let error = accepted(&connect, &limits()).unwrap_err();
+
+    assert_eq!(error, ProtocolError::AuthenticationMethod { method: "SCRAM-SHA-256".into() });
+}
+
+// [MQTT-3.1.2-29]: before 5.0 there were no Reason Strings to want.
+#[test]
+fn reasons_go_only_to_those_who_want_them() {
+    for (version, asked, wants) in [(V5, true, true), (V5, false, false), (V311, true, false)] {
+        let mut connect = connect(version);
+        connect.properties.request_problem_information = asked;
+
+        let accepted = accepted(&connect, &limits()).unwrap();
+
+        let told = accepted.connection.reason_string(&Refusal::QueuesFull, 1);
+        assert_eq!(told.is_some(), wants);
+    }
+}
