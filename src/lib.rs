@@ -2,7 +2,9 @@
 
 pub mod change;
 pub mod message;
+pub mod metrics;
 pub mod packet;
+pub mod router;
 pub mod session;
 pub mod time;
 pub mod topic;

@@ -1,0 +1,129 @@
+//! Counters of what the broker did, and gauges of what it holds.
+//!
+//! Each worker counts in its own [`Counters`], which nobody else writes: two workers adding to one
+//! cache line cost more than the delivery they count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A count that only grows, written by one thread and read by any.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Only the owning thread may call it: two at once could lose one of the additions.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's part of an amount: what it added less what it took away, which may be negative.
+/// Only the sum over all workers means something. Written by one thread, like [`Counter`].
+#[derive(Debug, Default)]
+pub struct Share(AtomicI64);
+
+impl Share {
+    /// Only the owning thread may call it.
+    pub fn change(&self, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let value = self.0.load(Ordering::Relaxed) + signed(after) - signed(before);
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// An amount that rises and falls, written by any thread.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    pub fn add(&self, amount: usize) {
+        self.0.fetch_add(i64::try_from(amount).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn subtract(&self, amount: usize) {
+        self.0.fetch_sub(i64::try_from(amount).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn set(&self, amount: u64) {
+        self.0.store(i64::try_from(amount).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker did.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub publishes_received: Counter,
+    /// Handed to a connection's outbound buffer.
+    pub publishes_sent: Counter,
+    pub bytes_received: Counter,
+    pub bytes_sent: Counter,
+    /// Connections ended because of something the client did wrong.
+    pub protocol_errors: Counter,
+    pub connects_accepted: Counter,
+    pub connects_refused: Counter,
+    /// PUBLISH or SUBSCRIBE entries answered with a refusal.
+    pub refusals: Counter,
+    pub dropped_offline: Counter,
+    pub dropped_outbound_full: Counter,
+    pub dropped_queue_full: Counter,
+    pub dropped_too_large: Counter,
+    pub dropped_expired: Counter,
+    /// Not retained, because the retained messages reached their limit.
+    pub retained_refused: Counter,
+    /// Queued and inflight messages of all Sessions, as they are accounted.
+    pub session_bytes: Share,
+    /// Encoded and not yet taken by the kernel.
+    pub outbound_bytes: Share,
+}
+
+/// All counters and gauges of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Vec<Arc<Counters>>,
+    pub connections: Gauge,
+    pub sessions: Gauge,
+    pub retained_messages: Gauge,
+    pub retained_bytes: Gauge,
+}
+
+impl Metrics {
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            retained_messages: Gauge::default(),
+            retained_bytes: Gauge::default(),
+        }
+    }
+
+    /// The counters of one worker. One that does not exist gets counters nobody reads.
+    #[must_use]
+    pub fn worker(&self, index: usize) -> Arc<Counters> {
+        self.workers.get(index).cloned().unwrap_or_default()
+    }
+
+    /// The sum over all workers.
+    pub fn total(&self, counter: impl Fn(&Counters) -> &Counter) -> u64 {
+        self.workers.iter().map(|worker| counter(worker).value()).sum()
+    }
+
+    /// The sum over all workers' parts.
+    pub fn amount(&self, share: impl Fn(&Counters) -> &Share) -> i64 {
+        self.workers.iter().map(|worker| share(worker).0.load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,444 @@
+//! Connections come and go: resuming, taking over, leaving, and the end of a Session.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::Router;
+use super::courier::Courier;
+use super::flush::{self, Leaving};
+use super::link::{Flow, Link, Signal, Wire};
+use super::publish::Origin;
+use super::slot::{Attachment, Slot, SlotState};
+use crate::change::{CommitNumber, Epoch, SessionExpiry};
+use crate::message::Publication;
+use crate::packet::ClientId;
+use crate::session::{Farewell, Lives, Parting, Session, Terms, Will, WillFate};
+use crate::topic::SubscriptionFilter;
+
+/// A connection that may have a Session.
+#[derive(Debug)]
+pub struct Attach {
+    pub client_id: ClientId,
+    pub epoch: Epoch,
+    pub clean_start: bool,
+    pub expiry: SessionExpiry,
+    pub terms: Terms,
+    pub will: Option<Will>,
+    pub wire: Arc<dyn Wire>,
+    pub signal: Arc<Signal>,
+}
+
+/// What a connection got.
+#[derive(Debug)]
+pub struct Attached {
+    pub attachment: Attachment,
+    /// An earlier Session goes on [MQTT-3.2.2-3].
+    pub session_present: bool,
+    /// Retained Messages of an earlier connection's SUBSCRIBE are still to be sent.
+    pub replaying: bool,
+    /// Another connection was ended for this one.
+    pub took_over: bool,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// By DISCONNECT.
+    Farewell(Farewell),
+    /// Any other way: the Will is sent [MQTT-3.1.2-8].
+    Lost,
+    /// The server stops: Sessions stay as they are, and Wills with them.
+    Shutdown,
+}
+
+/// What became of a connection that wants to end.
+#[derive(Debug)]
+pub enum Leave {
+    /// Somebody is writing to it at this moment: ask again.
+    Busy,
+    /// Another connection took over before: there is nothing left to end.
+    Superseded,
+    Left(Leaving),
+}
+
+/// What a Session that ended leaves to be done when its slot is unlocked.
+#[derive(Debug, Default)]
+struct Remains {
+    filters: Vec<SubscriptionFilter>,
+    wills: SmallVec<[Will; 2]>,
+}
+
+impl Router {
+    /// Gives a connection its Session: the one there is, or a new one. `connack` encodes the CONNACK,
+    /// told whether a Session is present; it is the first packet that leaves.
+    pub fn attach(
+        &self,
+        courier: &mut Courier,
+        attach: Attach,
+        connack: impl FnOnce(bool, &mut Vec<u8>),
+    ) -> Attached {
+        let slot = self.registry.slot(&attach.client_id);
+        let mut remains = Remains::default();
+        let mut guard = slot.lock();
+        // Between the look-up and the lock the Session may have ended and the slot with it.
+        if guard.is_over() {
+            drop(guard);
+            self.registry.remove(&slot);
+            return self.attach(courier, attach, connack);
+        }
+        let state = &mut *guard;
+        state.generation += 1;
+        state.away_since = None;
+        let superseded = state.link.take();
+        if let Some(link) = &superseded {
+            state.promised = state.promised.max(link.outbound.promised());
+        }
+        let session_present =
+            self.settle_session(courier, state, &attach, superseded.is_some(), &mut remains);
+        if let Some(session) = &mut state.session {
+            session.set_will(attach.will, &mut courier.effects);
+        }
+        let mut link = Link::new(attach.terms, attach.wire, attach.signal);
+        let mut packet = courier.take_buffer();
+        connack(session_present, &mut packet);
+        let commit = self.journal_changes(courier).max(state.promised);
+        self.open_link(courier, &mut link, &packet, commit);
+        courier.give_buffer(packet);
+        let mut replaying = false;
+        if let Some(session) = &mut state.session {
+            let before = session.bytes();
+            self.pump(session, &mut link, courier);
+            courier.counters.session_bytes.change(before, session.bytes());
+            self.journal_changes(courier);
+            replaying = session.is_replaying();
+        }
+        Self::soiled(courier, &slot, &mut link);
+        courier.counters.outbound_bytes.change(0, link.outbound.bytes());
+        state.link = Some(link);
+        let generation = state.generation;
+        drop(guard);
+        courier.count_drops();
+        let took_over = superseded.is_some();
+        if let Some(link) = superseded {
+            flush::supersede(courier, link, self.journal.kept());
+        }
+        self.bury(courier, &slot, remains);
+        let attachment = Attachment { slot, generation };
+        Attached { attachment, session_present, replaying, took_over }
+    }
+
+    /// Makes `state.session` the one the connection gets: whether it was there before.
+    fn settle_session(
+        &self,
+        courier: &mut Courier,
+        state: &mut SlotState,
+        attach: &Attach,
+        took_over: bool,
+        remains: &mut Remains,
+    ) -> bool {
+        let before = state.session.as_ref().map_or(0, Session::bytes);
+        let effects = &mut courier.effects;
+        if let Some(session) = &mut state.session {
+            // Also its end is written under the claim of whoever ends it.
+            session.claimed(attach.epoch);
+        }
+        let resumes = !attach.clean_start
+            // A Session without an expiry ended with the connection that is being taken over.
+            && state.session.as_ref().is_some_and(|old| old.expiry() != SessionExpiry::AtDisconnect);
+        if resumes && let Some(session) = &mut state.session {
+            if took_over {
+                // That connection is lost; a Will that waits is cancelled by this one.
+                let at = courier.now.monotonic;
+                remains.wills.extend(session.away(at, at, effects).will);
+            }
+            session.resume(attach.expiry, effects); // [MQTT-3.1.2-5]
+            return true;
+        }
+        if let Some(mut old) = state.session.take() {
+            remains.filters = old.filters().cloned().collect();
+            remains.wills.extend(old.end(effects).will);
+        } else {
+            self.metrics.sessions.add(1);
+        }
+        state.incarnation += 1;
+        state.session = Some(Session::new(
+            attach.client_id.clone(),
+            attach.expiry,
+            self.journal.keeps(),
+            attach.epoch,
+            effects,
+        ));
+        courier.counters.session_bytes.change(before, 0);
+        false
+    }
+
+    /// The CONNACK is the first packet out, and nothing leaves before what it promises is kept.
+    fn open_link(
+        &self,
+        courier: &mut Courier,
+        link: &mut Link,
+        connack: &[u8],
+        commit: CommitNumber,
+    ) {
+        let tail = link.outbound.tail(&mut courier.spare);
+        tail.extend_from_slice(connack);
+        link.outbound.grew(connack.len());
+        if commit > self.journal.kept() {
+            link.outbound.gate = commit;
+            self.journal.wake_when_kept(commit, &Arc::clone(&link.signal).into());
+        }
+    }
+
+    /// Ends a connection: from here on nothing is delivered to it. `goodbye` is appended to what it
+    /// has not written yet.
+    pub fn leave(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        ending: Ending,
+        goodbye: &[u8],
+    ) -> Leave {
+        let slot = &attachment.slot;
+        let now = courier.instant();
+        let mut remains = Remains::default();
+        let mut guard = slot.lock();
+        let state = &mut *guard;
+        if state.generation != attachment.generation {
+            return Leave::Superseded;
+        }
+        let (Some(session), Some(link)) = (&mut state.session, state.link.take()) else {
+            return Leave::Superseded;
+        };
+        if link.flow == Flow::Writing {
+            state.link = Some(link);
+            return Leave::Busy;
+        }
+        courier.counters.outbound_bytes.change(link.outbound.bytes(), 0);
+        state.promised = state.promised.max(link.outbound.promised());
+        let leaving = Leaving::new(link, goodbye, self.journal.kept());
+        if let Ending::Farewell(farewell) = ending {
+            if let Some(expiry) = farewell.expiry {
+                session.change_expiry(expiry, &mut courier.effects);
+            }
+            if farewell.will == WillFate::Discarded {
+                session.set_will(None, &mut courier.effects);
+            }
+        }
+        state.away_since = Some(now);
+        if ending == Ending::Shutdown {
+            return Leave::Left(leaving);
+        }
+        let parting = session.away(now, now, &mut courier.effects);
+        self.part(courier, slot, state, parting, &mut remains);
+        self.journal_changes(courier);
+        drop(guard);
+        self.bury(courier, slot, remains);
+        Leave::Left(leaving)
+    }
+
+    /// Carries out what became of a Session that is away: when the schedule has to look again.
+    fn part(
+        &self,
+        courier: &mut Courier,
+        slot: &Arc<Slot>,
+        state: &mut SlotState,
+        parting: Parting,
+        remains: &mut Remains,
+    ) {
+        remains.wills.extend(parting.will);
+        match parting.lives {
+            Lives::Forever => {}
+            Lives::Until(due) => {
+                // It stands in the schedule once: an earlier look finds out and asks again.
+                if state.scheduled.is_none_or(|scheduled| due < scheduled.at) {
+                    self.schedule.cancel(state.scheduled.take());
+                    state.scheduled = Some(self.schedule.add(due, slot));
+                }
+            }
+            Lives::Ended => {
+                self.schedule.cancel(state.scheduled.take());
+                if let Some(session) = state.session.take() {
+                    remains.filters = session.filters().cloned().collect();
+                    courier.counters.session_bytes.change(session.bytes(), 0);
+                    self.metrics.sessions.subtract(1);
+                }
+            }
+        }
+    }
+
+    /// Looks at all Sessions that are due: sends Wills whose delay has passed and ends Sessions whose
+    /// expiry has. When the next one is due.
+    pub fn run_schedule(&self, courier: &mut Courier) -> Option<Instant> {
+        self.sweep_retained(courier);
+        let now = courier.instant();
+        while let Some(slot) = self.schedule.next_due(now) {
+            let mut remains = Remains::default();
+            let mut guard = slot.lock();
+            let state = &mut *guard;
+            state.scheduled = None;
+            if let (Some(since), Some(session)) = (state.away_since, &mut state.session) {
+                let parting = session.away(since, now, &mut courier.effects);
+                self.part(courier, &slot, state, parting, &mut remains);
+                self.journal_changes(courier);
+            }
+            drop(guard);
+            self.bury(courier, &slot, remains);
+        }
+        self.schedule.first()
+    }
+
+    /// What a Session that ended leaves behind, without any lock held.
+    fn bury(&self, courier: &mut Courier, slot: &Arc<Slot>, remains: Remains) {
+        for filter in &remains.filters {
+            self.subscriptions.reconcile(slot, filter);
+        }
+        if slot.lock().is_over() {
+            self.registry.remove(slot);
+        }
+        let gone = Attachment { slot: Arc::clone(slot), generation: 0 };
+        for will in remains.wills {
+            let publication = Publication::of_will(&will.message, will.expiry);
+            // Nobody is left to be told that it could not be retained; that is counted.
+            let _ = self.publish(courier, &publication, Origin::Will(&gone));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, IoSlice};
+    use std::num::NonZeroU16;
+    use std::task::{Context, Poll};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::change::{Keeps, Recorded, Subscription};
+    use crate::metrics::Metrics;
+    use crate::packet::{ProtocolVersion, QoS, SubscriptionOptions};
+    use crate::router::{OutboundLimits, RetainedLimits, RouterLimits};
+    use crate::session::Limits;
+    use crate::time::Now;
+
+    /// A wire that takes everything, and a store that keeps nothing.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Wire for Nowhere {
+        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    impl crate::change::Journal for Nowhere {
+        fn keeps(&self) -> Keeps {
+            Keeps::Nothing
+        }
+
+        fn submit(&self, changes: &mut Vec<Recorded>) -> CommitNumber {
+            changes.clear();
+            CommitNumber::NONE
+        }
+
+        fn kept(&self) -> CommitNumber {
+            CommitNumber::NONE
+        }
+
+        fn wake_when_kept(&self, _: CommitNumber, _: &std::task::Waker) {}
+    }
+
+    fn router() -> Router {
+        let most = NonZeroU16::MAX;
+        let limits = RouterLimits {
+            session: Limits {
+                inflight_max: most,
+                receive_maximum: most,
+                queue_bytes_max: usize::MAX,
+                queue_offline_messages_max: usize::MAX,
+                expiry_max: SessionExpiry::Never,
+                expiry_v3: SessionExpiry::Never,
+                keep_alive_max: u16::MAX,
+                client_id_bytes_max: usize::MAX,
+                topic_bytes_max: usize::MAX,
+                topic_levels_max: usize::MAX,
+                topic_aliases_in_max: 4,
+                subscriptions_max: usize::MAX,
+                packet_bytes_max: usize::MAX,
+            },
+            outbound: OutboundLimits { soft_bytes_max: 1 << 20, hard_bytes_max: 1 << 20 },
+            retained: RetainedLimits { messages_max: usize::MAX, bytes_max: u64::MAX },
+        };
+        Router::new(limits, Arc::new(Nowhere), Arc::new(Metrics::new(1)))
+    }
+
+    fn connect(router: &Router, courier: &mut Courier, expiry: SessionExpiry) -> Attachment {
+        let attach = Attach {
+            client_id: ClientId::new("a").unwrap(),
+            epoch: Epoch(1),
+            clean_start: false,
+            expiry,
+            terms: Terms {
+                version: ProtocolVersion::V5,
+                receive_maximum: NonZeroU16::MAX,
+                maximum_packet_size: usize::MAX,
+            },
+            will: None,
+            wire: Arc::new(Nowhere),
+            signal: Arc::default(),
+        };
+        router.attach(courier, attach, |_, _| {}).attachment
+    }
+
+    fn subscribe(router: &Router, courier: &mut Courier, attachment: &Attachment) {
+        for text in ["a", "a/+", "#", "+/b/#"] {
+            let filter = SubscriptionFilter::parse(text).unwrap();
+            let options = SubscriptionOptions::new(QoS::AtLeastOnce);
+            let subscription = Subscription { options, id: None };
+            let answered = router.subscribe(courier, attachment, &filter, subscription);
+            assert!(answered.unwrap().result.is_ok());
+        }
+    }
+
+    fn assert_empty(router: &Router) {
+        assert!(router.subscriptions.is_empty());
+        assert!(router.registry.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_ended_leaves_nothing_in_the_tree_and_the_registry() {
+        let router = router();
+        let start = Now { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let mut courier = Courier::new(router.metrics().worker(0), start);
+        let expiry = SessionExpiry::After(Duration::from_secs(5));
+
+        // It ends with its connection.
+        let attachment = connect(&router, &mut courier, SessionExpiry::AtDisconnect);
+        subscribe(&router, &mut courier, &attachment);
+        router.leave(&mut courier, &attachment, Ending::Lost, &[]);
+        assert_empty(&router);
+
+        // Its expiry passes.
+        let attachment = connect(&router, &mut courier, expiry);
+        subscribe(&router, &mut courier, &attachment);
+        router.leave(&mut courier, &attachment, Ending::Lost, &[]);
+        let later = start.monotonic + Duration::from_secs(5);
+        courier.begin_turn(Now { monotonic: later, ..start });
+        router.run_schedule(&mut courier);
+        assert_empty(&router);
+
+        // It is taken over, which ends it, and then its successor ends.
+        let attachment = connect(&router, &mut courier, SessionExpiry::AtDisconnect);
+        subscribe(&router, &mut courier, &attachment);
+        let attachment = connect(&router, &mut courier, SessionExpiry::AtDisconnect);
+        assert!(router.subscriptions.is_empty());
+        router.leave(&mut courier, &attachment, Ending::Lost, &[]);
+        assert_empty(&router);
+    }
+}

@@ -1,0 +1,318 @@
+//! What a client's own packets do to its Session: acknowledgements, Subscriptions, answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Router;
+use super::courier::Courier;
+use super::encode::COPIED_PAYLOAD_MAX;
+#[cfg(doc)]
+use super::link::Flags;
+use super::link::{Flow, Link};
+use super::retained::Step;
+use super::slot::{Attachment, SlotState};
+use crate::change::{CommitNumber, Keeps, Subscription};
+use crate::message::Message;
+use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS, ReasonCode, encode_publish_head};
+use crate::session::{
+    DropReason, Next, Offer, ProtocolError, PubRecAnswer, Receipt, Refusal, ReplayStep, Room,
+    Session, Subscribed, Verdict,
+};
+use crate::topic::{Cursor, SubscriptionFilter};
+
+/// What was done, and what an answer has to wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<R> {
+    pub result: R,
+    pub commit: CommitNumber,
+}
+
+/// Acknowledgements of a client for what it was sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Acknowledged {
+    PubAck(PacketId),
+    PubRec(PacketId, ReasonCode),
+    PubComp(PacketId),
+}
+
+impl Router {
+    /// Works on this connection's Session under its lock. `None` if another connection took over:
+    /// nothing may be touched any more.
+    pub(super) fn with_session<R>(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        act: impl FnOnce(&mut Session, &mut Link, &mut Courier) -> R,
+    ) -> Option<Answered<R>> {
+        let mut guard = attachment.slot.lock();
+        let SlotState { session, link, generation, .. } = &mut *guard;
+        if *generation != attachment.generation {
+            return None;
+        }
+        let (session, link) = (session.as_mut()?, link.as_mut()?);
+        let (session_bytes, outbound_bytes) = (session.bytes(), link.outbound.bytes());
+        let result = act(session, link, courier);
+        let commit = self.journal_changes(courier);
+        courier.counters.session_bytes.change(session_bytes, session.bytes());
+        courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
+        if !link.outbound.is_empty() {
+            Self::soiled(courier, &attachment.slot, link);
+        }
+        drop(guard);
+        courier.count_drops();
+        Some(Answered { result, commit })
+    }
+
+    /// Appends encoded answers. They leave when `commit` is kept, in the order of these calls.
+    /// Whether so much is unwritten that the client has to read before it is heard again: then
+    /// [`Flags::DRAINED`] follows. `None` if another connection took over.
+    pub fn answer(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        answers: &[u8],
+        commit: CommitNumber,
+    ) -> Option<bool> {
+        let answered = self.with_session(courier, attachment, |_, link, courier| {
+            if !answers.is_empty() {
+                link.append(answers, commit, &*self.journal, &mut courier.spare);
+            }
+            let full = link.outbound.bytes() >= self.limits.outbound.hard_bytes_max;
+            link.wants_drained |= full;
+            full
+        })?;
+        Some(answered.result)
+    }
+
+    /// A QoS 2 PUBLISH came in: whether it is the first of its Packet Identifier.
+    pub fn receive_publish(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        id: PacketId,
+    ) -> Option<Answered<Receipt>> {
+        self.with_session(courier, attachment, |session, _, courier| {
+            session.receive_publish(id, &mut courier.effects)
+        })
+    }
+
+    /// A PUBREL came in, or a QoS 2 PUBLISH was refused: whether its identifier was known.
+    pub fn release_publish(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        id: PacketId,
+    ) -> Option<Answered<bool>> {
+        self.with_session(courier, attachment, |session, _, courier| {
+            session.release_publish(id, &mut courier.effects)
+        })
+    }
+
+    /// The client acknowledged something: what waited for it is sent.
+    ///
+    /// # Errors
+    /// If the acknowledgement belongs to another exchange.
+    pub fn acknowledge(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        acknowledged: Acknowledged,
+    ) -> Result<(), ProtocolError> {
+        let done = self.with_session(courier, attachment, |session, link, courier| {
+            match acknowledged {
+                Acknowledged::PubAck(id) => drop(session.puback(id, &mut courier.effects)?),
+                Acknowledged::PubComp(id) => drop(session.pubcomp(id, &mut courier.effects)?),
+                Acknowledged::PubRec(id, reason) => {
+                    match session.pubrec(id, reason, &mut courier.effects)? {
+                        PubRecAnswer::Release => {
+                            self.send_pubrel(link, courier, id, ReasonCode::Success);
+                        }
+                        PubRecAnswer::UnknownId => {
+                            let reason = ReasonCode::PacketIdentifierNotFound;
+                            self.send_pubrel(link, courier, id, reason);
+                        }
+                        PubRecAnswer::Nothing => {}
+                    }
+                }
+            }
+            if session.has_queued() {
+                self.pump(session, link, courier);
+            }
+            Ok(())
+        });
+        done.map_or(Ok(()), |answered| answered.result)
+    }
+
+    fn send_pubrel(
+        &self,
+        link: &mut Link,
+        courier: &mut Courier,
+        id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let mut packet = courier.spare.take();
+        PubRel::new(id, reason).encode(link.terms.version, &mut packet);
+        let commit = self.journal_changes(courier);
+        link.append(&packet, commit, &*self.journal, &mut courier.spare);
+        courier.spare.give(packet);
+    }
+
+    /// Sends what waits in the Session, as far as the connection takes it.
+    pub(super) fn pump(&self, session: &mut Session, link: &mut Link, courier: &mut Courier) {
+        let soft = self.limits.outbound.soft_bytes_max;
+        let now = courier.instant();
+        let terms = link.terms;
+        while link.outbound.bytes() < soft
+            && let Some(next) = session.next(&terms, now, &mut courier.effects)
+        {
+            self.emit(next, link, courier);
+        }
+    }
+
+    /// Encodes one packet of the Session into the connection's outbound buffer.
+    fn emit(&self, next: Next<'_>, link: &mut Link, courier: &mut Courier) {
+        match next {
+            Next::PubRel(id) => self.send_pubrel(link, courier, id, ReasonCode::Success),
+            Next::Publish { publish, payload } => {
+                let exactly_once = matches!(publish.delivery, Delivery::ExactlyOnce { .. });
+                let length = if exactly_once && self.journal.keeps() == Keeps::Changes {
+                    self.emit_when_kept(&publish, link, courier)
+                } else {
+                    emit_now(&publish, payload, link, courier)
+                };
+                courier.spend(length);
+                courier.counters.publishes_sent.add(1);
+            }
+        }
+    }
+
+    /// A QoS 2 PUBLISH of a Session that is kept: sent when its Packet Identifier is kept too.
+    fn emit_when_kept(
+        &self,
+        publish: &Publish<'_>,
+        link: &mut Link,
+        courier: &mut Courier,
+    ) -> usize {
+        let mut packet = courier.spare.take();
+        let head = encode_publish_head(publish, link.terms.version, &mut packet);
+        packet.extend_from_slice(publish.payload);
+        let commit = self.journal_changes(courier);
+        link.append(&packet, commit, &*self.journal, &mut courier.spare);
+        courier.spare.give(packet);
+        head.length
+    }
+
+    /// The store has kept something: what waited for it may leave.
+    pub fn release_kept(&self, courier: &mut Courier, attachment: &Attachment) {
+        self.with_session(courier, attachment, |_, link, _| {
+            if link.flow == Flow::Gated {
+                link.flow = Flow::Clean;
+            }
+            if let Some(commit) = link.outbound.release(self.journal.kept()) {
+                self.journal.wake_when_kept(commit, &Arc::clone(&link.signal).into());
+            }
+        });
+    }
+
+    /// Adds or replaces a Subscription.
+    pub fn subscribe(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        filter: &SubscriptionFilter,
+        subscription: Subscription,
+    ) -> Option<Answered<Result<Subscribed, Refusal>>> {
+        let answered = self.with_session(courier, attachment, |session, _, courier| {
+            session.subscribe(filter, subscription, &self.limits.session, &mut courier.effects)
+        })?;
+        if answered.result.is_ok() {
+            self.subscriptions.reconcile(&attachment.slot, filter);
+        }
+        Some(answered)
+    }
+
+    /// Removes a Subscription: whether there was one.
+    pub fn unsubscribe(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        filter: &SubscriptionFilter,
+    ) -> Option<Answered<bool>> {
+        let answered = self.with_session(courier, attachment, |session, _, courier| {
+            session.unsubscribe(filter, &mut courier.effects)
+        })?;
+        if answered.result {
+            self.subscriptions.reconcile(&attachment.slot, filter);
+        }
+        Some(answered)
+    }
+
+    /// Sends a slice of Retained Messages that was read from the tree.
+    pub(super) fn end_replay(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        step: &ReplayStep,
+        messages: &[Arc<Message>],
+        next: Option<Cursor>,
+    ) -> Step {
+        let answered = self.with_session(courier, attachment, |session, link, courier| {
+            session.end_replay_step(step, messages, next, |session, offer| {
+                self.deliver_retained(session, link, courier, offer);
+            });
+            if session.is_replaying() { Step::More } else { Step::Done }
+        });
+        answered.map_or(Step::Done, |answered| answered.result)
+    }
+
+    fn deliver_retained(
+        &self,
+        session: &mut Session,
+        link: &mut Link,
+        courier: &mut Courier,
+        offer: Offer<'_>,
+    ) {
+        // A slice was measured to fit, so room is asked for once a slice and not for each message.
+        let delivery = if offer.qos > QoS::AtMostOnce {
+            let limits = &self.limits.session;
+            let effects = &mut courier.effects;
+            match session.offer(offer, Some(&link.terms), Room::Open, limits, effects) {
+                Verdict::Send(delivery) => delivery,
+                Verdict::Queued | Verdict::Refused | Verdict::Dropped => return,
+            }
+        } else if offer.fits(&link.terms) {
+            Delivery::AtMostOnce
+        } else {
+            return courier.effects.drop_message(DropReason::TooLarge);
+        };
+        let publish = offer.publish(delivery, courier.instant());
+        self.emit(Next::Publish { publish, payload: &offer.message.payload }, link, courier);
+    }
+
+    /// Frees what the Session of an idle connection does not need.
+    pub fn shrink(&self, courier: &mut Courier, attachment: &Attachment) {
+        self.with_session(courier, attachment, |session, _, _| session.shrink());
+    }
+}
+
+fn emit_now(
+    publish: &Publish<'_>,
+    payload: &Bytes,
+    link: &mut Link,
+    courier: &mut Courier,
+) -> usize {
+    let tail = link.outbound.tail(&mut courier.spare);
+    let start = tail.len();
+    let head = encode_publish_head(publish, link.terms.version, tail);
+    let copied = payload.len() <= COPIED_PAYLOAD_MAX;
+    if copied {
+        tail.extend_from_slice(payload);
+    }
+    let appended = tail.len() - start;
+    link.outbound.grew(appended);
+    if !copied {
+        link.outbound.append_shared(payload.clone());
+    }
+    head.length
+}

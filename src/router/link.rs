@@ -1,0 +1,166 @@
+//! One Network Connection as the router sees it: where to write, whom to wake, what it was promised.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use parking_lot::Mutex;
+
+use super::outbound::{Outbound, Spare};
+use crate::change::{CommitNumber, Journal};
+use crate::session::Terms;
+
+/// The writing half of a connection, whatever door it came through.
+pub trait Wire: Send + Sync + fmt::Debug {
+    /// Writes what can be written now and says how many bytes that were.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing can; anything else means the connection is broken.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ready when [`Self::try_write`] may succeed again. Only the connection's own task waits.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says that nothing more will be written.
+    fn shutdown(&self);
+}
+
+/// What a connection's task is woken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flags(u8);
+
+impl Flags {
+    pub const NONE: Self = Self(0);
+    /// A write could not be finished: wait until it can, then flush.
+    pub const BLOCKED: Self = Self(1);
+    /// A write failed: the connection is broken.
+    pub const BROKEN: Self = Self(1 << 1);
+    /// Another connection took over the Session.
+    pub const SUPERSEDED: Self = Self(1 << 2);
+    /// The outbound buffer ran empty while something waited for that.
+    pub const DRAINED: Self = Self(1 << 3);
+    /// A deadline may have passed.
+    pub const TIMER: Self = Self(1 << 4);
+    /// The server is shutting down.
+    pub const SHUTDOWN: Self = Self(1 << 5);
+    /// The store has kept something that was waited for.
+    pub const KEPT: Self = Self(1 << 6);
+
+    #[must_use]
+    pub fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+}
+
+/// How others reach the task of a connection: flags to look at, and its waker.
+#[derive(Debug, Default)]
+pub struct Signal {
+    flags: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    /// Sets flags and wakes the task.
+    pub fn raise(&self, flags: Flags) {
+        self.flags.fetch_or(flags.0, Ordering::AcqRel);
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The flags raised since the last call.
+    pub fn take(&self) -> Flags {
+        if self.flags.load(Ordering::Acquire) == 0 {
+            return Flags::NONE;
+        }
+        Flags(self.flags.swap(0, Ordering::AcqRel))
+    }
+
+    /// Called by the task before it looks at its flags: what is raised later wakes it.
+    pub fn register(&self, waker: &Waker) {
+        let mut registered = self.waker.lock();
+        if !registered.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+            *registered = Some(waker.clone());
+        }
+    }
+}
+
+/// Woken by the store: something this connection waits for is kept.
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.raise(Flags::KEPT);
+    }
+}
+
+/// Whose turn it is to write.
+///
+/// ```text
+/// Clean --append--> Dirty --flush--> Writing --all written--> Clean
+///                                    Writing --would block--> Blocked --writable--> Writing
+///                                    Writing --not yet kept-> Gated   --kept-----> Writing
+/// ```
+/// Whatever is appended while somebody writes is written by him before he goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    Clean,
+    /// On some worker's dirty list.
+    Dirty,
+    Writing,
+    /// The connection's task waits until it can write.
+    Blocked,
+    /// What is to be written promises something the store has not kept yet.
+    Gated,
+}
+
+/// The connection of a Session, under the Session's lock.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) terms: Terms,
+    pub(super) wire: Arc<dyn Wire>,
+    pub(super) signal: Arc<Signal>,
+    pub(super) outbound: Outbound,
+    pub(super) flow: Flow,
+    /// The task wants to know when the outbound buffer has run empty.
+    pub(super) wants_drained: bool,
+}
+
+impl Link {
+    pub(super) fn new(terms: Terms, wire: Arc<dyn Wire>, signal: Arc<Signal>) -> Self {
+        Self {
+            terms,
+            wire,
+            signal,
+            outbound: Outbound::default(),
+            flow: Flow::Clean,
+            wants_drained: false,
+        }
+    }
+
+    /// Appends encoded packets, or holds them until what they promise is kept.
+    pub(super) fn append(
+        &mut self,
+        bytes: &[u8],
+        commit: CommitNumber,
+        journal: &dyn Journal,
+        spare: &mut Spare,
+    ) {
+        if self.outbound.holds_any() || commit > journal.kept() {
+            self.hold(bytes, commit, journal);
+        } else {
+            self.outbound.tail(spare).extend_from_slice(bytes);
+            self.outbound.grew(bytes.len());
+        }
+    }
+
+    /// Holds packets until `commit` is kept.
+    pub(super) fn hold(&mut self, bytes: &[u8], commit: CommitNumber, journal: &dyn Journal) {
+        let waits = self.outbound.holds_any();
+        self.outbound.hold(commit, bytes);
+        if !waits {
+            journal.wake_when_kept(commit, &Waker::from(Arc::clone(&self.signal)));
+        }
+    }
+}

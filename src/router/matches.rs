@@ -1,0 +1,138 @@
+//! Who takes a message, looked up in the tree once and then remembered by topic.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use super::slot::{Slot, SlotKey};
+use super::subscriptions::{Entry, Subscriptions, TreeEpoch};
+use crate::packet::QoS;
+use crate::session::SubscriptionIds;
+use crate::topic::TopicName;
+
+/// Topics a worker remembers.
+const TOPICS_MAX: usize = 4_096;
+
+/// Takers of all remembered topics together; a topic with more is looked up each time it alternates
+/// with another.
+const TAKERS_MAX: usize = 262_144;
+
+/// From here on a taker who is there already is found by hashing.
+const LINEAR_MAX: usize = 16;
+
+/// One Session that takes a message, once, however many of its Subscriptions match.
+#[derive(Debug)]
+pub(super) struct Taker {
+    pub(super) slot: Arc<Slot>,
+    pub(super) incarnation: u64,
+    /// The highest of the matching Subscriptions [MQTT-3.3.4-2].
+    pub(super) qos: QoS,
+    /// All matching Subscriptions have No Local [MQTT-3.8.3-3].
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) subscription_ids: SubscriptionIds,
+}
+
+/// Everybody who takes messages of one topic.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    pub(super) takers: Vec<Taker>,
+    /// The highest QoS any of them was granted.
+    pub(super) qos: Option<QoS>,
+}
+
+/// Where a Session stands among the takers.
+type Places = HashMap<(*const Slot, u64), usize, RandomState>;
+
+/// The matches of one worker's latest topics.
+#[derive(Debug, Default)]
+pub(super) struct MatchCache {
+    /// The topic of the last message, found without hashing: publishers come in runs.
+    latest: Option<(TopicName, Remembered)>,
+    topics: HashMap<TopicName, Remembered, RandomState>,
+    takers: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    epoch: TreeEpoch,
+    matches: Rc<Matches>,
+}
+
+impl MatchCache {
+    /// The takers of a topic: remembered ones if no Subscription changed that could matter.
+    pub(super) fn look_up(&mut self, topic: &TopicName, tree: &Subscriptions) -> Rc<Matches> {
+        if let Some((latest, known)) = &self.latest
+            && latest.ptr_eq(topic)
+            && tree.is_current(known.epoch)
+        {
+            return Rc::clone(&known.matches);
+        }
+        let known = match self.topics.get(topic) {
+            Some(known) if tree.is_current(known.epoch) => known.clone(),
+            Some(_) | None => self.match_anew(topic, tree),
+        };
+        let matches = Rc::clone(&known.matches);
+        self.latest = Some((topic.clone(), known));
+        matches
+    }
+
+    fn match_anew(&mut self, topic: &TopicName, tree: &Subscriptions) -> Remembered {
+        let mut matches = Matches::default();
+        let mut places = HashMap::with_hasher(RandomState::new());
+        let epoch = tree.for_each_match(topic, |key, entry| matches.add(key, entry, &mut places));
+        let remembered = Remembered { epoch, matches: Rc::new(matches) };
+        self.remember(topic, remembered.clone());
+        remembered
+    }
+
+    fn remember(&mut self, topic: &TopicName, remembered: Remembered) {
+        let matches = &remembered.matches;
+        if self.topics.len() >= TOPICS_MAX || self.takers + matches.takers.len() > TAKERS_MAX {
+            self.topics.clear();
+            self.takers = 0;
+        }
+        self.takers += matches.takers.len();
+        if let Some(old) = self.topics.insert(topic.clone(), remembered) {
+            self.takers -= old.matches.takers.len();
+        }
+    }
+}
+
+impl Matches {
+    fn add(&mut self, key: &SlotKey, entry: &Entry, places: &mut Places) {
+        let options = entry.subscription.options;
+        self.qos = self.qos.max(Some(options.qos));
+        if let Some(taker) = self.find(key, entry.incarnation, places) {
+            taker.qos = taker.qos.max(options.qos);
+            taker.no_local &= options.no_local;
+            taker.retain_as_published |= options.retain_as_published;
+            taker.subscription_ids.extend(entry.subscription.id);
+            return;
+        }
+        if self.takers.len() >= LINEAR_MAX {
+            places.insert((Arc::as_ptr(&key.0), entry.incarnation), self.takers.len());
+        }
+        self.takers.push(Taker {
+            slot: Arc::clone(&key.0),
+            incarnation: entry.incarnation,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            subscription_ids: entry.subscription.id.into_iter().collect(),
+        });
+    }
+
+    /// The first takers are found by looking, the others through `places`.
+    fn find(&mut self, key: &SlotKey, incarnation: u64, places: &Places) -> Option<&mut Taker> {
+        let first = self.takers.iter().take(LINEAR_MAX);
+        let place = first
+            .enumerate()
+            .find(|(_, taker)| taker.incarnation == incarnation && Arc::ptr_eq(&taker.slot, &key.0))
+            .map(|(place, _)| place)
+            .or_else(|| places.get(&(Arc::as_ptr(&key.0), incarnation)).copied())?;
+        self.takers.get_mut(place)
+    }
+}

@@ -1,0 +1,95 @@
+//! Where Sessions meet: who takes a message, what stands in each Session, and what is retained.
+//!
+//! - [`Router`]: publishes, and joins the rest.
+//! - [`registry`]: Client Identifier to [`Slot`]; [`attach`]: connections come and go.
+//! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
+//! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
+//! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
+//! - [`subscriptions`]: the tree, kept in step with the Sessions.
+//! - [`retained`]: Retained Messages and their replay; [`schedule`]: what ends while nobody looks.
+//!
+//! The lock rule: a thread holds at most one slot, and never a slot together with the subscription
+//! tree, the retained tree or a guard of the registry. Nothing here awaits, and no Session calls
+//! another: a message received is delivered only after its sender's slot is unlocked, so nobody can
+//! deadlock by publishing to whoever publishes to him.
+
+mod attach;
+mod courier;
+mod encode;
+mod exchange;
+mod flush;
+mod link;
+mod matches;
+mod outbound;
+mod publish;
+mod registry;
+mod retained;
+mod schedule;
+mod slot;
+mod subscriptions;
+mod vital;
+
+use std::sync::Arc;
+
+use crate::change::Journal;
+use crate::metrics::Metrics;
+use crate::session::Limits;
+
+pub use attach::{Attach, Attached, Ending, Leave};
+pub use courier::Courier;
+pub use exchange::{Acknowledged, Answered};
+pub use flush::{Flushing, Leaving};
+pub use link::{Flags, Signal, Wire};
+pub use publish::{Origin, Outcome};
+pub use retained::{RetainedLimits, Step};
+pub use slot::{Attachment, OutboundLimits};
+
+use registry::Registry;
+use retained::Retained;
+use schedule::Schedule;
+use subscriptions::Subscriptions;
+
+/// All Sessions, Subscriptions and Retained Messages of this node.
+#[derive(Debug)]
+pub struct Router {
+    registry: Registry,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    schedule: Schedule,
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+    limits: RouterLimits,
+}
+
+/// What Sessions, connections and the retained tree may grow to.
+#[derive(Clone, Debug)]
+pub struct RouterLimits {
+    pub session: Limits,
+    pub outbound: OutboundLimits,
+    pub retained: RetainedLimits,
+}
+
+impl Router {
+    #[must_use]
+    pub fn new(limits: RouterLimits, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            registry: Registry::default(),
+            subscriptions: Subscriptions::default(),
+            retained: Retained::default(),
+            schedule: Schedule::default(),
+            journal,
+            metrics,
+            limits,
+        }
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &RouterLimits {
+        &self.limits
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}

@@ -1,0 +1,224 @@
+//! Bytes on their way to one client: appended by anybody, written by one.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+
+use super::link::Wire;
+use crate::change::CommitNumber;
+
+/// Slices given to one `writev`.
+const SLICES: usize = 64;
+
+/// A buffer that grew beyond this is freed, not kept for the next connection.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// As many spare buffers are kept by a worker.
+const SPARE_COUNT_MAX: usize = 128;
+
+/// Empty buffers, so that a delivery allocates nothing and an idle connection holds nothing.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && self.0.len() < SPARE_COUNT_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+/// What is to be written, in order: `segments`, then `tail`.
+///
+/// Small packets are copied into `tail`, which is cheaper than a slice each; large payloads stand as
+/// segments that all their takers share.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    segments: VecDeque<Bytes>,
+    pub(super) tail: Vec<u8>,
+    /// How much of `tail` is already written; a segment is shortened instead.
+    written: usize,
+}
+
+/// A client's unwritten bytes.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    batch: Batch,
+    /// All unwritten bytes, also those somebody is writing at this moment, and those held.
+    bytes: usize,
+    /// Nothing may be written before this is kept: what a CONNACK promises.
+    pub(super) gate: CommitNumber,
+    /// Packets that wait until what they promise is kept, in the order they have to leave in.
+    held: VecDeque<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    commit: CommitNumber,
+    bytes: Vec<u8>,
+}
+
+impl Outbound {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nothing that could be written now.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The place to append encoded packets to, with a spare buffer if there is none. What is
+    /// appended has to be reported by [`Self::grew`].
+    pub(super) fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
+        if self.batch.tail.capacity() == 0 {
+            self.batch.tail = spare.take();
+        }
+        &mut self.batch.tail
+    }
+
+    pub(super) fn grew(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// A payload shared with others, after the packet's head was appended to the tail.
+    pub(super) fn append_shared(&mut self, payload: Bytes) {
+        self.bytes += payload.len();
+        self.batch.seal();
+        self.batch.segments.push_back(payload);
+    }
+
+    /// Packets that may leave only when `commit` is kept, and not before others held earlier.
+    pub(super) fn hold(&mut self, commit: CommitNumber, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        match self.held.back_mut().filter(|held| held.commit >= commit) {
+            Some(last) => last.bytes.extend_from_slice(bytes),
+            None => self.held.push_back(Held { commit, bytes: bytes.to_vec() }),
+        }
+    }
+
+    /// The latest change that something here promises, written or not.
+    pub(super) fn promised(&self) -> CommitNumber {
+        self.held.back().map_or(self.gate, |held| held.commit.max(self.gate))
+    }
+
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Moves what is kept now to the packets that may leave. The next number to wait for, if any.
+    pub(super) fn release(&mut self, kept: CommitNumber) -> Option<CommitNumber> {
+        while let Some(held) = self.held.front() {
+            if held.commit > kept {
+                return Some(held.commit);
+            }
+            self.batch.tail.extend_from_slice(&held.bytes);
+            self.held.pop_front();
+        }
+        None
+    }
+
+    /// Takes all that can be written.
+    pub(super) fn take(&mut self) -> Batch {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Puts an unfinished batch back in front of what came meanwhile.
+    pub(super) fn put_back(&mut self, mut unfinished: Batch) {
+        let newer = std::mem::take(&mut self.batch);
+        if !newer.is_empty() {
+            unfinished.append(newer);
+        }
+        self.batch = unfinished;
+    }
+
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.tail.is_empty()
+    }
+
+    fn append(&mut self, newer: Self) {
+        self.seal();
+        self.segments.extend(newer.segments);
+        self.tail = newer.tail;
+    }
+
+    /// Makes the tail a segment.
+    fn seal(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        if tail.is_empty() {
+            return;
+        }
+        let mut segment = Bytes::from(tail);
+        segment.advance(std::mem::take(&mut self.written).min(segment.len()));
+        self.segments.push_back(segment);
+    }
+
+    /// Writes until all is written or the wire takes no more; how much that was.
+    ///
+    /// # Errors
+    /// The wire's, with what was written before it lost.
+    pub(super) fn write(&mut self, wire: &dyn Wire) -> io::Result<usize> {
+        let mut total = 0;
+        while !self.is_empty() {
+            let count = match self.write_once(wire) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            total += count;
+            self.advance(count);
+        }
+        Ok(total)
+    }
+
+    fn write_once(&self, wire: &dyn Wire) -> io::Result<usize> {
+        if self.segments.is_empty() {
+            let rest = self.tail.get(self.written..).unwrap_or_default();
+            return wire.try_write(&[IoSlice::new(rest)]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        let pieces = self.segments.iter().map(|segment| &segment[..]);
+        let pieces = pieces.chain((!self.tail.is_empty()).then_some(&self.tail[..]));
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        wire.try_write(slices.get(..count).unwrap_or_default())
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        while let Some(first) = self.segments.front_mut() {
+            let step = count.min(first.len());
+            first.advance(step);
+            count -= step;
+            if !first.is_empty() {
+                return;
+            }
+            self.segments.pop_front();
+        }
+        self.written += count;
+        if self.written >= self.tail.len() {
+            self.written = 0;
+            self.tail.clear();
+        }
+    }
+
+    /// The empty buffer of a finished batch, for the next one who needs it.
+    pub(super) fn recycle(self, spare: &mut Spare) {
+        spare.give(self.tail);
+    }
+}

@@ -1,0 +1,40 @@
+//! The router with wires and a store that a test controls: one thread, and a clock of its own.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that finds something else than it expects has to fail"
+)]
+
+/// A router, its clients, their wires and its store.
+#[path = "router/support.rs"]
+mod support;
+
+/// Who gets a message, and how.
+#[path = "router/matching.rs"]
+mod matching;
+/// Bytes on their way to a client that reads slowly, or not at all.
+#[path = "router/writing.rs"]
+mod writing;
+
+/// What others do while somebody writes.
+#[path = "router/meanwhile.rs"]
+mod meanwhile;
+
+/// Nothing is promised before it is kept.
+#[path = "router/held.rs"]
+mod held;
+/// Retained Messages, and their replay in slices.
+#[path = "router/retained.rs"]
+mod retained;
+/// One Client Identifier, several connections.
+#[path = "router/takeover.rs"]
+mod takeover;
+/// Wills, and Sessions that end while nobody looks.
+#[path = "router/wills.rs"]
+mod wills;
+
+/// Two workers at once.
+#[path = "router/threads.rs"]
+mod threads;
