@@ -1,6 +1,7 @@
 //! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
 
 pub mod change;
+pub mod config;
 pub mod message;
 pub mod metrics;
 pub mod packet;

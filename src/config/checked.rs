@@ -1,0 +1,247 @@
+//! The checked configuration: what every other room may rely on without looking again.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration. `Config::default()` is what `dunlin` without file, environment and
+/// arguments runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// At least one; names and addresses are unique (port 0 may repeat).
+    pub listeners: Vec<Listener>,
+    /// One runtime and thread each; `auto` has become the number of usable cores.
+    pub workers: NonZeroUsize,
+    pub data_dir: PathBuf,
+    pub storage: Storage,
+    pub limits: Limits,
+    pub session: SessionLimits,
+    pub outbound: OutboundLimits,
+    pub retained: RetainedLimits,
+    pub log: Log,
+}
+
+/// A door: an address, what is spoken there, and who may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Lower-case letters, digits and `-`, so that a variable's name can spell it.
+    pub name: String,
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    pub anonymous: Anonymous,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT over plain TCP.
+    Mqtt,
+}
+
+/// Whether a client without credentials is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    Allowed,
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    pub engine: StorageEngine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageEngine {
+    /// Nothing survives a restart.
+    Memory,
+}
+
+/// What a client may ask for before and while it is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// One more is answered with 0x89 (0x03 to 3.1.1), then not accepted.
+    pub connections_max: ConnectionsMax,
+    /// The whole packet with its fixed header. A larger one: 0x95, closed.
+    pub packet_bytes_max: usize,
+    /// The same for a CONNECT, whose sender nobody knows yet. Never above `packet_bytes_max`.
+    pub connect_bytes_max: usize,
+    /// From accept to a complete CONNECT; then closed.
+    pub connect_timeout: Duration,
+    /// Whole seconds. A longer Keep Alive is lowered through Server Keep Alive.
+    pub keep_alive_max: Duration,
+    /// A longer Client Identifier: 0x85.
+    pub client_id_bytes_max: usize,
+    /// A longer Topic Name or Topic Filter: 0x90 or 0x8F.
+    pub topic_bytes_max: usize,
+    /// More levels in a Topic Name or Topic Filter: 0x90 or 0x8F.
+    pub topic_levels_max: usize,
+    /// A further Subscription: 0x97.
+    /// Topic Aliases a client may set; 0 for none.
+    pub topic_aliases_in_max: u16,
+    pub subscriptions_per_client_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionsMax {
+    /// As many as the process may have open files, less what the broker needs itself.
+    FromOpenFiles,
+    At(NonZeroU32),
+}
+
+/// What the broker keeps for one Session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Messages sent to a client and not yet acknowledged; further ones wait in the queue.
+    pub inflight_max: NonZeroU16,
+    /// Announced to 5.0 clients as Receive Maximum; one more open PUBLISH: 0x93, closed.
+    pub receive_maximum: NonZeroU16,
+    /// When full the newest message is refused and counted.
+    pub queue_bytes_max: usize,
+    /// The same, in messages, while the client is away.
+    pub queue_offline_messages_max: usize,
+    /// A longer Session Expiry Interval is lowered to this.
+    pub expiry_max: SessionExpiryMax,
+    /// How long a persistent 3.1 or 3.1.1 Session, which cannot name an expiry, is kept.
+    pub expiry_v3: SessionExpiryMax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionExpiryMax {
+    Never,
+    /// Whole seconds, below the 0xFFFFFFFF that means never.
+    After(Duration),
+}
+
+/// What may wait to be written to one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundLimits {
+    /// Beyond it QoS 0 for this client is dropped and counted, and QoS 1 and 2 wait in its queue.
+    pub soft_bytes_max: usize,
+    /// Beyond it nothing is read from the client. Never below `soft_bytes_max`.
+    pub hard_bytes_max: usize,
+    /// A connection that takes nothing for so long is closed.
+    pub stall_timeout: Duration,
+}
+
+/// What all Retained Messages together may take; one more is refused with 0x97 and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedLimits {
+    pub messages_max: usize,
+    pub bytes_max: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MQTT_PORT: u16 = 1883;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: vec![
+                Listener::on_loopback("local", Ipv4Addr::LOCALHOST.into()),
+                Listener::on_loopback("local6", Ipv6Addr::LOCALHOST.into()),
+            ],
+            workers: usable_cores(),
+            data_dir: PathBuf::from("./dunlin-data"),
+            storage: Storage { engine: StorageEngine::Memory },
+            limits: Limits::default(),
+            session: SessionLimits::default(),
+            outbound: OutboundLimits::default(),
+            retained: RetainedLimits::default(),
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+        }
+    }
+}
+
+/// What `workers = "auto"` means: the cores that the machine, its affinity mask and a container's
+/// CPU quota leave to this process.
+pub(super) fn usable_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Listener {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+
+    /// Anonymous clients are let in because nobody outside this machine can reach it.
+    fn on_loopback(name: &str, address: IpAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: SocketAddr::new(address, MQTT_PORT),
+            protocol: Protocol::Mqtt,
+            anonymous: Anonymous::Allowed,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: ConnectionsMax::FromOpenFiles,
+            packet_bytes_max: 2 * MIB,
+            connect_bytes_max: 256 * KIB,
+            connect_timeout: Duration::from_secs(10),
+            keep_alive_max: Duration::from_secs(3600),
+            client_id_bytes_max: 1024,
+            topic_bytes_max: 4096,
+            topic_levels_max: 128,
+            topic_aliases_in_max: 32,
+            subscriptions_per_client_max: 10_000,
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        const INFLIGHT_MAX: NonZeroU16 = NonZeroU16::new(64).unwrap();
+        const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(1024).unwrap();
+        Self {
+            inflight_max: INFLIGHT_MAX,
+            receive_maximum: RECEIVE_MAXIMUM,
+            queue_bytes_max: 8 * MIB,
+            queue_offline_messages_max: 1000,
+            expiry_max: SessionExpiryMax::After(30 * DAY),
+            expiry_v3: SessionExpiryMax::After(7 * DAY),
+        }
+    }
+}
+
+impl Default for OutboundLimits {
+    fn default() -> Self {
+        Self {
+            soft_bytes_max: 256 * KIB,
+            hard_bytes_max: MIB,
+            stall_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for RetainedLimits {
+    fn default() -> Self {
+        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024 }
+    }
+}

@@ -1,0 +1,136 @@
+//! The configuration as written: every key may be missing, every value may be of the wrong type.
+//!
+//! The only file that derives `Deserialize` for the configuration, and the only list of its keys:
+//! what is not named here is unknown.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::{DeValue, Error, ValueDeserializer};
+
+/// One value and the place it was written at, or nothing.
+pub(super) type Field = Option<Spanned<Scalar>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Boolean(bool),
+    Integer(i64),
+    Text(String),
+    /// A fraction, a date or a list: no key takes one.
+    Other(IgnoredAny),
+}
+
+/// The keys of one table; those outside any table have the name "".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [&'static str],
+    pub(super) form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Root,
+    /// `[name]`
+    Single,
+    /// `[[name]]`
+    Repeated,
+}
+
+/// Writes the structs and the list of their keys from one source, so that they cannot differ.
+macro_rules! document {
+    (
+        { $($key:ident),* $(,)? }
+        $([$table:ident] $Table:ident { $($field:ident),* $(,)? })*
+        each [$list:ident] $List:ident { $($item:ident),* $(,)? }
+    ) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct Raw {
+            $(pub(super) $key: Field,)*
+            $(pub(super) $table: $Table,)*
+            pub(super) $list: Vec<Spanned<$List>>,
+        }
+
+        $(
+            #[derive(Debug, Default, Deserialize)]
+            #[serde(default)]
+            pub(super) struct $Table {
+                $(pub(super) $field: Field,)*
+            }
+        )*
+
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $List {
+            $(pub(super) $item: Field,)*
+        }
+
+        pub(super) const TABLES: &[Table] = &[
+            Table { name: "", keys: &[$(stringify!($key)),*], form: Form::Root },
+            $(Table {
+                name: stringify!($table),
+                keys: &[$(stringify!($field)),*],
+                form: Form::Single,
+            },)*
+            Table {
+                name: stringify!($list),
+                keys: &[$(stringify!($item)),*],
+                form: Form::Repeated,
+            },
+        ];
+    };
+}
+
+document! {
+    { workers, data_dir }
+    [storage] Storage { engine }
+    [limits] Limits {
+        connections_max,
+        packet_bytes_max,
+        connect_bytes_max,
+        connect_timeout,
+        keep_alive_max,
+        client_id_bytes_max,
+        topic_bytes_max,
+        topic_levels_max,
+        topic_aliases_in_max,
+        subscriptions_per_client_max,
+    }
+    [session] Session {
+        inflight_max,
+        receive_maximum,
+        queue_bytes_max,
+        queue_offline_messages_max,
+        expiry_max,
+        expiry_v3,
+    }
+    [outbound] Outbound { soft_bytes_max, hard_bytes_max, stall_timeout }
+    [retained] Retained { messages_max, bytes_max }
+    [log] Log { level, format }
+    each [listener] Listener { name, address, protocol, anonymous }
+}
+
+impl Raw {
+    pub(super) fn from_document(document: Spanned<DeValue<'_>>) -> Result<Self, Error> {
+        Self::deserialize(ValueDeserializer::from(document))
+    }
+}
+
+impl Table {
+    /// The table with this name; `""` holds the keys outside any table.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        TABLES.iter().find(|table| table.name == name)
+    }
+
+    /// `limits.packet_bytes_max`, or `workers`.
+    pub(super) fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+}
+
+/// Every key of the file with its table: `workers`, `limits.packet_bytes_max`, `listener.name`.
+pub fn keys() -> impl Iterator<Item = String> {
+    TABLES.iter().flat_map(|table| table.keys.iter().map(|key| table.path(key)))
+}
