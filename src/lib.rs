@@ -1,11 +1,15 @@
 //! The broker as a library: every room of `ARCHITECTURE.md`, for the binary, the tests and benches.
 
+pub mod auth;
 pub mod change;
+pub mod cluster;
 pub mod config;
 pub mod message;
 pub mod metrics;
 pub mod packet;
 pub mod router;
 pub mod session;
+pub mod storage;
 pub mod time;
 pub mod topic;
+pub mod transport;
