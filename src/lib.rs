@@ -8,6 +8,7 @@ pub mod message;
 pub mod metrics;
 pub mod packet;
 pub mod router;
+pub mod server;
 pub mod session;
 pub mod storage;
 pub mod time;

@@ -1,0 +1,200 @@
+//! From a socket to a Session: CONNECT, authentication, a claim, CONNACK.
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::accept::ListenerFacts;
+use super::input::{Appetite, Read, packets};
+use super::limiter::Admission;
+use super::session_task::Stream;
+use super::turn::Dialogue;
+use super::worker::{Worker, now};
+use crate::auth::{Credentials, Decision};
+use crate::packet::{self, ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
+use crate::router::{Attach, Flags};
+use crate::session::{self, Accepted, ProtocolError};
+
+/// How a handshake ends without a Session.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client is told, as far as it understands.
+    Refused {
+        error: ProtocolError,
+        answer: Vec<u8>,
+        client_id: String,
+    },
+    /// Closed or broken before a CONNECT was complete: a probe, or a client that changed its mind.
+    Closed,
+    Shutdown,
+}
+
+/// Takes a new connection through its CONNECT.
+pub(super) async fn handshake(
+    worker: &Rc<Worker>,
+    stream: &mut Stream,
+    facts: &ListenerFacts,
+    admission: Admission,
+) -> Result<Dialogue, Failure> {
+    let deadline = Instant::now() + worker.shared.connect_timeout;
+    let bytes = poll_fn(|context| poll_connect(context, worker, stream, deadline)).await?;
+    let max = worker.shared.connect_bytes_max;
+    let connect = match frame(&bytes, max).and_then(|framing| match framing {
+        Framing::Complete(frame) => frame.decode_connect(),
+        Framing::Incomplete { .. } => Err(DecodeError::TooLarge { length: bytes.len(), max }),
+    }) {
+        Ok(connect) => connect,
+        Err(error) => return Err(refuse_unread(version_to_refuse(&bytes, &error), error.into())),
+    };
+    let refuse = |error| refuse(&connect, error);
+    if admission == Admission::Refused {
+        return Err(refuse(ProtocolError::TooManyConnections));
+    }
+    let credentials = Credentials { username: connect.username, password: connect.password };
+    match facts.authenticator.decide(&credentials).await {
+        Decision::Admitted => {}
+        Decision::AnonymousRefused => {
+            return Err(refuse(ProtocolError::Anonymous { listener: facts.name.clone() }));
+        }
+    }
+    let limits = &worker.shared.router.limits().session;
+    let accepted = session::accept(&connect, limits, assigned_client_id, Instant::now());
+    let accepted = accepted.map_err(refuse)?;
+    attach(worker, stream, accepted, &connect).await
+}
+
+async fn attach(
+    worker: &Rc<Worker>,
+    stream: &Stream,
+    accepted: Accepted,
+    connect: &Connect<'_>,
+) -> Result<Dialogue, Failure> {
+    let claim = worker.shared.cluster.claim(&accepted.client_id).await;
+    let epoch = claim.map_err(|_| refuse(connect, ProtocolError::Unclaimed))?;
+    let Accepted { client_id, clean_start, expiry, terms, will, connection, server_side } =
+        accepted;
+    let router = &worker.shared.router;
+    let limits = &router.limits().session;
+    let wire = stream.wire();
+    let signal = stream.signal();
+    let attach = Attach { client_id, epoch, clean_start, expiry, terms, will, wire, signal };
+    let mut courier = worker.courier.borrow_mut();
+    courier.begin_turn(now());
+    let attached = router.attach(&mut courier, attach, |session_present, out| {
+        session::accepted(terms.version, session_present, &server_side, limits, out);
+    });
+    courier.counters().connects_accepted.add(1);
+    tracing::debug!(
+        client_id = %attached.attachment.client_id(),
+        peer = %stream.peer(),
+        version = %terms.version,
+        session_present = attached.session_present,
+        took_over = attached.took_over,
+        "connected"
+    );
+    Ok(Dialogue { attachment: attached.attachment, connection, replaying: attached.replaying })
+}
+
+/// Waits for a whole CONNECT and gives it on its own; what follows it stays in the input.
+fn poll_connect(
+    context: &mut Context<'_>,
+    worker: &Rc<Worker>,
+    stream: &mut Stream,
+    deadline: Instant,
+) -> Poll<Result<Vec<u8>, Failure>> {
+    stream.register(context);
+    let flags = stream.flags();
+    if flags.has(Flags::SHUTDOWN) {
+        return Poll::Ready(Err(Failure::Shutdown));
+    }
+    if Instant::now() >= deadline {
+        return Poll::Ready(Err(refuse_unread(None, ProtocolError::ConnectTimeout)));
+    }
+    stream.arm(worker, deadline);
+    let max = worker.shared.connect_bytes_max;
+    let mut shared = worker.read_buffer.borrow_mut();
+    let mut courier = worker.courier.borrow_mut();
+    loop {
+        let read = match stream.poll_read(context, &mut shared) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(read)) => read,
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::Closed)),
+        };
+        let mut connect = None;
+        let take_first = |_: Frame<'_>, packet: &[u8]| {
+            connect = Some(packet.to_vec());
+            Ok::<_, DecodeError>(Appetite::Enough)
+        };
+        let own;
+        let bytes = match read {
+            Read::End => return Poll::Ready(Err(Failure::Closed)),
+            Read::Shared { filled, .. } => shared.get(..filled).unwrap_or_default(),
+            Read::Own { .. } => {
+                own = stream.input().take();
+                &own
+            }
+        };
+        match packets(bytes, max, take_first) {
+            Err(error) => {
+                let version = version_to_refuse(bytes, &error);
+                return Poll::Ready(Err(refuse_unread(version, error.into())));
+            }
+            Ok(left) => {
+                stream.input().keep(bytes, left, &mut courier);
+                if let Some(connect) = connect {
+                    return Poll::Ready(Ok(connect));
+                }
+            }
+        }
+    }
+}
+
+/// Refuses a CONNECT that was understood.
+fn refuse(connect: &Connect<'_>, error: ProtocolError) -> Failure {
+    let mut answer = Vec::new();
+    let maximum = session::maximum_packet_size(connect);
+    session::refused(connect.version, maximum, &error, &mut answer);
+    Failure::Refused { error, answer, client_id: connect.client_id.to_owned() }
+}
+
+/// Refuses what was not, in the version it seems to be of.
+fn refuse_unread(version: Option<ProtocolVersion>, error: ProtocolError) -> Failure {
+    let mut answer = Vec::new();
+    if let Some(version) = version {
+        session::refused(version, usize::MAX, &error, &mut answer);
+    }
+    Failure::Refused { error, answer, client_id: String::new() }
+}
+
+/// The version to refuse a CONNECT in that cannot be decoded: the one it names. What is no CONNECT
+/// at all has none and is only closed.
+fn version_to_refuse(bytes: &[u8], error: &DecodeError) -> Option<ProtocolVersion> {
+    match error {
+        // Level 6 and above will know what 5.0 knows; lower ones than 3 know what 3.1.1 knows
+        // [MQTT-3.1.2-2].
+        DecodeError::UnsupportedProtocolVersion { level } if *level > 5 => {
+            Some(ProtocolVersion::V5)
+        }
+        DecodeError::UnsupportedProtocolVersion { .. } => Some(ProtocolVersion::V311),
+        DecodeError::Malformed(_) | DecodeError::Protocol(_) | DecodeError::TooLarge { .. } => {
+            packet::claimed_version(bytes)
+        }
+        DecodeError::UnsupportedProtocolName | DecodeError::NotConnect { .. } => None,
+    }
+}
+
+/// A Client Identifier nobody can guess: whoever knows it can take its Session over.
+fn assigned_client_id() -> ClientId {
+    static KEYS: std::sync::OnceLock<[RandomState; 2]> = std::sync::OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [one, two] = KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]);
+    let text = format!("dunlin-{:016x}{:016x}", one.hash_one(number), two.hash_one(number));
+    match ClientId::new(&text) {
+        Some(client_id) => client_id,
+        None => assigned_client_id(),
+    }
+}

@@ -1,0 +1,468 @@
+//! One connection from its first byte to its last.
+//!
+//! ```text
+//! handshake --CONNACK--> turns --End--> leave --> write the rest --> linger
+//! ```
+//! A turn is one poll of the task: it reads once or a few times, routes, answers, and never awaits.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::accept::ListenerFacts;
+use super::handshake::{Failure, handshake};
+use super::input::{Appetite, Input, Left, READ_BYTES, Read, packets};
+use super::turn::{Answers, Dialogue, End, Turn};
+use super::worker::{Arrival, Enlisted, Worker, now};
+use crate::change::CommitNumber;
+use crate::packet::{DecodeError, Frame, PacketType};
+use crate::router::{Courier, Ending, Flags, Leave, Leaving, Signal, Step, Wire};
+use crate::session::ProtocolError;
+use crate::transport::Reader;
+
+/// A turn ends after as many deliveries, or bytes appended to outbound buffers, or bytes read.
+const TURN_DELIVERIES: usize = 4_096;
+const TURN_APPENDED: usize = 1024 * 1024;
+const TURN_READ: usize = READ_BYTES;
+
+/// How long a client may take to read what ends its connection.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long the server waits for a client to close after it did.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes thrown away while lingering before the server gives up.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// A socket and how its task is woken.
+#[derive(Debug)]
+pub(super) struct Stream {
+    reader: Reader,
+    wire: Arc<dyn Wire>,
+    enlisted: Enlisted,
+    input: Input,
+    peer: SocketAddr,
+    /// When the wheel wakes the task, if it was asked to.
+    armed: Option<Instant>,
+}
+
+/// A connected client.
+struct Client<'w> {
+    worker: &'w Rc<Worker>,
+    stream: Stream,
+    dialogue: Dialogue,
+    /// Since when output waits for the client to read.
+    blocked: Option<Instant>,
+    /// Nothing is read until the client has read its answers.
+    paused: bool,
+    /// Its Keep Alive had run out at the last look.
+    overdue: bool,
+}
+
+impl Stream {
+    pub(super) fn wire(&self) -> Arc<dyn Wire> {
+        Arc::clone(&self.wire)
+    }
+
+    pub(super) fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&self.enlisted.signal)
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn input(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
+    pub(super) fn register(&self, context: &Context<'_>) {
+        self.enlisted.signal.register(context.waker());
+    }
+
+    /// The flags raised since the last call.
+    pub(super) fn flags(&mut self) -> Flags {
+        let flags = self.enlisted.signal.take();
+        if flags.has(Flags::TIMER) {
+            self.armed = None;
+        }
+        flags
+    }
+
+    /// Asks to be woken at a deadline, unless that will happen earlier anyway.
+    pub(super) fn arm(&mut self, worker: &Worker, deadline: Instant) {
+        if self.armed.is_none_or(|armed| armed > deadline + super::timers::TICK) {
+            let at = worker.wheel.borrow_mut().wake_at(deadline, &self.enlisted.signal);
+            self.armed = Some(at);
+        }
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        shared: &mut [u8],
+    ) -> Poll<io::Result<Read>> {
+        self.input.poll_read(context, &mut self.reader, shared)
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { incoming, facts, place } = arrival;
+    let peer = incoming.peer();
+    let enlisted = worker.enlist();
+    let (reader, wire) = match incoming.open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::warn!(%peer, %error, "cannot watch a new connection");
+            return;
+        }
+    };
+    let mut stream = Stream { reader, wire, enlisted, input: Input::default(), peer, armed: None };
+    let shaken = Box::pin(handshake(&worker, &mut stream, &facts, place.admission)).await;
+    match shaken {
+        Ok(dialogue) => {
+            let worker = &worker;
+            let (blocked, paused, overdue) = (None, false, false);
+            let mut client = Client { worker, stream, dialogue, blocked, paused, overdue };
+            let end = poll_fn(|context| client.poll(context)).await;
+            Box::pin(client.finish(end, &facts)).await;
+        }
+        Err(failure) => Box::pin(refuse(&worker, stream, &facts, failure)).await,
+    }
+    drop(place);
+}
+
+impl Client<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        // A panic is a bug of ours; it costs this client its connection and nobody else anything.
+        match catch_unwind(AssertUnwindSafe(|| self.poll_turn(context))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(ProtocolError::Bug.into()),
+        }
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.stream.register(context);
+        let worker = self.worker;
+        let mut courier = worker.courier.borrow_mut();
+        courier.begin_turn(now());
+        if let Some(end) = self.heed(context, &mut courier) {
+            return Poll::Ready(end);
+        }
+        if !self.paused
+            && let Err(end) = self.read(context, &mut courier)
+        {
+            return Poll::Ready(end);
+        }
+        // After the read: what came in time counts, even if this task comes late to it.
+        if let Some(end) = self.check_deadlines(courier.now().monotonic) {
+            return Poll::Ready(end);
+        }
+        if self.dialogue.replaying {
+            self.replay(context, &mut courier);
+        }
+        Poll::Pending
+    }
+
+    /// Does what others woke the task for.
+    fn heed(&mut self, context: &mut Context<'_>, courier: &mut Courier) -> Option<End> {
+        let flags = self.stream.flags();
+        let router = &self.worker.shared.router;
+        if flags.has(Flags::SUPERSEDED) {
+            return Some(End::Superseded);
+        }
+        if flags.has(Flags::BROKEN) {
+            return Some(End::Closed);
+        }
+        if flags.has(Flags::SHUTDOWN) {
+            return Some(End::Shutdown);
+        }
+        if flags.has(Flags::KEPT) {
+            router.release_kept(courier, &self.dialogue.attachment);
+        }
+        if flags.has(Flags::DRAINED) && self.paused {
+            self.paused = false;
+            // What the client sent meanwhile was not heard; its Keep Alive stood still.
+            self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
+        }
+        if flags.has(Flags::BLOCKED) {
+            self.blocked = Some(courier.now().monotonic);
+        }
+        if self.blocked.is_some() {
+            match self.stream.wire.poll_writable(context) {
+                Poll::Pending => {}
+                Poll::Ready(Err(_)) => return Some(End::Closed),
+                Poll::Ready(Ok(())) => {
+                    self.blocked = None;
+                    router.flush_unblocked(courier, &self.dialogue.attachment);
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the connection if a deadline has passed, else asks to be woken at the next one.
+    fn check_deadlines(&mut self, now: Instant) -> Option<End> {
+        let stalled = self.blocked.map(|since| since + self.worker.shared.stall_timeout);
+        if stalled.is_some_and(|deadline| deadline <= now) {
+            return Some(ProtocolError::Stalled.into());
+        }
+        // Keep Alive stands still while nothing is read.
+        let silent =
+            if self.paused { None } else { self.dialogue.connection.keep_alive.deadline() };
+        let overdue =
+            silent.is_some_and(|deadline| deadline <= now) && !self.stream.input.has_fresh();
+        // Twice, a tick apart: after the process was stopped for a while its timers come before what
+        // its clients sent meanwhile.
+        if overdue && self.overdue {
+            return Some(ProtocolError::KeepAlive.into());
+        }
+        self.overdue = overdue;
+        if let Some(next) = stalled.into_iter().chain(silent).min() {
+            self.stream.arm(self.worker, next);
+        }
+        None
+    }
+
+    /// Reads and handles packets until nothing is left or the turn is over.
+    fn read(&mut self, context: &mut Context<'_>, courier: &mut Courier) -> Result<(), End> {
+        let worker = self.worker;
+        let mut shared = worker.read_buffer.borrow_mut();
+        let mut total = 0;
+        loop {
+            let appetite = if self.stream.input.has_fresh() {
+                let bytes = self.stream.input.take();
+                let left = self.packets(&bytes, courier)?;
+                self.stream.input.keep_own(bytes, left, courier);
+                left.appetite
+            } else {
+                match self.stream.poll_read(context, &mut shared) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Err(_) | Ok(Read::End)) => return Err(End::Closed),
+                    Poll::Ready(Ok(Read::Own { read })) => {
+                        total += read;
+                        courier.counters().bytes_received.add(read as u64);
+                        // A client busy sending a large packet cannot ping.
+                        self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
+                        Appetite::More
+                    }
+                    Poll::Ready(Ok(Read::Shared { read, filled })) => {
+                        total += read;
+                        courier.counters().bytes_received.add(read as u64);
+                        let bytes = shared.get(..filled).unwrap_or_default();
+                        let left = self.packets(bytes, courier)?;
+                        self.stream.input.keep(bytes, left, courier);
+                        left.appetite
+                    }
+                }
+            };
+            if self.paused {
+                return Ok(());
+            }
+            if appetite == Appetite::Enough || total >= TURN_READ {
+                context.waker().wake_by_ref();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles each whole packet of `bytes` and appends the answers.
+    fn packets(&mut self, bytes: &[u8], courier: &mut Courier) -> Result<Left, End> {
+        let router = &*self.worker.shared.router;
+        let max = router.limits().session.packet_bytes_max;
+        let version = self.dialogue.connection.version;
+        let mut answers = Answers {
+            bytes: courier.take_buffer(),
+            commit: CommitNumber::NONE,
+            acknowledged: false,
+        };
+        let mut heard = false;
+        let result = packets(bytes, max, |frame: Frame<'_>, whole: &[u8]| {
+            let packet = frame.decode(version).map_err(|error| undecodable(&frame, error))?;
+            tracing::debug!(client_id = %self.dialogue.attachment.client_id(), ?packet, "received");
+            heard = true;
+            let mut turn = Turn {
+                dialogue: &mut self.dialogue,
+                router,
+                courier: &mut *courier,
+                answers: &mut answers,
+            };
+            turn.packet(&packet, whole)?;
+            let (deliveries, appended) = courier.spent();
+            let over =
+                deliveries >= TURN_DELIVERIES || appended + answers.bytes.len() >= TURN_APPENDED;
+            Ok::<_, End>(if over { Appetite::Enough } else { Appetite::More })
+        });
+        if heard {
+            self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
+        }
+        self.answer(answers, courier)?;
+        result
+    }
+
+    fn answer(&mut self, answers: Answers, courier: &mut Courier) -> Result<(), End> {
+        let Answers { bytes, commit, acknowledged } = answers;
+        if !bytes.is_empty() || acknowledged {
+            let router = &self.worker.shared.router;
+            let answered = router.answer(courier, &self.dialogue.attachment, &bytes, commit);
+            self.paused = answered.ok_or(End::Superseded)?;
+        }
+        courier.give_buffer(bytes);
+        Ok(())
+    }
+
+    fn replay(&mut self, context: &Context<'_>, courier: &mut Courier) {
+        match self.worker.shared.router.replay(courier, &self.dialogue.attachment) {
+            Step::More => context.waker().wake_by_ref(),
+            Step::Wait => {}
+            Step::Done => self.dialogue.replaying = false,
+        }
+    }
+
+    /// Ends the connection: the Session is left first, so that nothing more is delivered to it.
+    async fn finish(self, end: End, facts: &ListenerFacts) {
+        let connection = &self.dialogue.connection;
+        let (ending, goodbye, patience) = match &end {
+            End::Farewell(farewell) => (Ending::Farewell(*farewell), Vec::new(), None),
+            End::Closed => (Ending::Lost, Vec::new(), None),
+            End::Superseded => (Ending::Lost, Vec::new(), Some(GOODBYE)),
+            End::Protocol(error) => (Ending::Lost, connection.goodbye(error), Some(GOODBYE)),
+            End::Shutdown => {
+                let goodbye = connection.goodbye(&ProtocolError::ShuttingDown);
+                (Ending::Shutdown, goodbye, Some(self.worker.patience.get()))
+            }
+        };
+        self.log(&end, facts);
+        let Self { worker, mut stream, dialogue, .. } = self;
+        let left = poll_fn(|context| {
+            let mut courier = worker.courier.borrow_mut();
+            courier.begin_turn(now());
+            let router = &worker.shared.router;
+            match router.leave(&mut courier, &dialogue.attachment, ending, &goodbye) {
+                Leave::Busy => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Leave::Superseded => Poll::Ready(None),
+                Leave::Left(leaving) => Poll::Ready(Some(leaving)),
+            }
+        })
+        .await;
+        let Some(patience) = patience else { return };
+        if let Some(leaving) = left
+            && !write_rest(worker, &mut stream, leaving, patience).await
+        {
+            return;
+        }
+        stream.wire.shutdown();
+        linger(worker, &mut stream).await;
+    }
+
+    fn log(&self, end: &End, facts: &ListenerFacts) {
+        let client_id = self.dialogue.attachment.client_id();
+        let (peer, listener) = (self.stream.peer, &facts.name);
+        match end {
+            End::Protocol(error) => {
+                self.worker.courier.borrow().counters().protocol_errors.add(1);
+                let reason = error.reason();
+                self.worker.log.line(|suppressed| {
+                    tracing::info!(listener, %peer, %client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "closed a client");
+                });
+            }
+            End::Farewell(_) | End::Closed | End::Superseded | End::Shutdown => {
+                tracing::debug!(listener, %peer, %client_id, end = ?end, "disconnected");
+            }
+        }
+    }
+}
+
+/// A second CONNECT is what it is, whatever else is wrong with it [MQTT-3.1.0-2].
+fn undecodable(frame: &Frame<'_>, error: DecodeError) -> ProtocolError {
+    match PacketType::from_first_byte(frame.first_byte) {
+        Some(PacketType::Connect) => ProtocolError::SecondConnect,
+        Some(_) | None => error.into(),
+    }
+}
+
+/// Writes the last bytes: whether the client took them all.
+async fn write_rest(
+    worker: &Worker,
+    stream: &mut Stream,
+    mut leaving: Leaving,
+    patience: Duration,
+) -> bool {
+    let deadline = Instant::now() + patience;
+    poll_fn(|context| {
+        stream.register(context);
+        stream.flags();
+        if let Poll::Ready(result) = leaving.poll_write(context) {
+            return Poll::Ready(result.is_ok());
+        }
+        if Instant::now() >= deadline {
+            return Poll::Ready(false);
+        }
+        stream.arm(worker, deadline);
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads on and throws away until the client closes. Closing a socket with unread bytes resets it,
+/// and a reset may overtake the packet that told the client why.
+async fn linger(worker: &Worker, stream: &mut Stream) {
+    let deadline = Instant::now() + LINGER;
+    let mut thrown_away = 0;
+    poll_fn(|context| {
+        stream.register(context);
+        stream.flags();
+        let mut shared = worker.read_buffer.borrow_mut();
+        stream.input = Input::default();
+        loop {
+            match stream.poll_read(context, &mut shared) {
+                Poll::Ready(Ok(Read::Shared { read, .. })) if thrown_away < LINGER_BYTES => {
+                    thrown_away += read;
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        stream.arm(worker, deadline);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Tells a client without a Session why it gets none.
+async fn refuse(worker: &Worker, mut stream: Stream, facts: &ListenerFacts, failure: Failure) {
+    let peer = stream.peer;
+    let listener = &facts.name;
+    let answer = match failure {
+        Failure::Closed => {
+            tracing::debug!(listener, %peer, "closed without a CONNECT");
+            return;
+        }
+        Failure::Shutdown => return,
+        Failure::Refused { error, answer, client_id } => {
+            worker.courier.borrow().counters().connects_refused.add(1);
+            let reason = error.reason();
+            worker.log.line(|suppressed| {
+                tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "refused a client");
+            });
+            answer
+        }
+    };
+    let leaving = Leaving::new_connection(answer, stream.wire());
+    if write_rest(worker, &mut stream, leaving, GOODBYE).await {
+        stream.wire.shutdown();
+        linger(worker, &mut stream).await;
+    }
+}

@@ -1,0 +1,338 @@
+//! One packet of a connected client: decided by its Session, carried out by the router, answered.
+//!
+//! Answers are collected over a turn and appended at its end, after the messages were handed on:
+//! nothing is acknowledged before what it promises was done.
+
+use smallvec::SmallVec;
+
+use crate::change::{CommitNumber, Subscription};
+use crate::message::{AsItCame, Payload, Publication};
+use crate::packet::{
+    DecodeError, Delivery, FilterRequest, Packet, PacketId, ProtocolVersion, PubAck, PubComp,
+    PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck,
+    Unsubscribe, UserProperties,
+};
+use crate::router::{Acknowledged, Attachment, Courier, Origin, Router};
+use crate::session::{Connection, Farewell, ProtocolError, Receipt, Refusal, Subscribed};
+use crate::topic::SubscriptionFilter;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client said DISCONNECT.
+    Farewell(Farewell),
+    /// The client did something wrong, or is silent.
+    Protocol(ProtocolError),
+    /// The connection is closed or broken.
+    Closed,
+    /// Another connection has the Session now.
+    Superseded,
+    Shutdown,
+}
+
+impl From<ProtocolError> for End {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<DecodeError> for End {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
+
+/// What a connected client and its Session say to each other.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    pub(super) attachment: Attachment,
+    pub(super) connection: Connection,
+    /// Retained Messages are still to be sent.
+    pub(super) replaying: bool,
+}
+
+/// The answers of one turn, encoded.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) bytes: Vec<u8>,
+    /// What they promise is kept under this number.
+    pub(super) commit: CommitNumber,
+    /// Something was acknowledged, which the router answers by itself.
+    pub(super) acknowledged: bool,
+}
+
+/// What a PUBLISH is answered with.
+struct PublishAnswer {
+    reason: ReasonCode,
+    refusal: Option<Refusal>,
+}
+
+/// A dialogue and what its packets work with.
+pub(super) struct Turn<'a> {
+    pub(super) dialogue: &'a mut Dialogue,
+    pub(super) router: &'a Router,
+    pub(super) courier: &'a mut Courier,
+    pub(super) answers: &'a mut Answers,
+}
+
+impl Turn<'_> {
+    /// `whole` is the packet as it came.
+    pub(super) fn packet(&mut self, packet: &Packet<'_>, whole: &[u8]) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => self.publish(publish, whole),
+            Packet::PubAck(ack) => self.acknowledged(Acknowledged::PubAck(ack.id)),
+            Packet::PubRec(ack) => self.acknowledged(Acknowledged::PubRec(ack.id, ack.reason)),
+            Packet::PubComp(ack) => self.acknowledged(Acknowledged::PubComp(ack.id)),
+            Packet::PubRel(release) => self.release(release),
+            Packet::Subscribe(subscribe) => self.subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
+            Packet::PingReq => {
+                // An idle client: nothing it does not need is kept for it.
+                self.router.shrink(self.courier, &self.dialogue.attachment);
+                Packet::PingResp.encode(self.version(), &mut self.answers.bytes);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => {
+                let limits = &self.router.limits().session;
+                Err(End::Farewell(self.dialogue.connection.disconnect(disconnect, limits)?))
+            }
+            Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()), // [MQTT-3.1.0-2]
+            Packet::Auth(_) => Err(ProtocolError::UnexpectedAuth.into()),
+            Packet::ConnAck(_) => Err(ProtocolError::FromServerOnly("CONNACK").into()),
+            Packet::SubAck(_) => Err(ProtocolError::FromServerOnly("SUBACK").into()),
+            Packet::UnsubAck(_) => Err(ProtocolError::FromServerOnly("UNSUBACK").into()),
+            Packet::PingResp => Err(ProtocolError::FromServerOnly("PINGRESP").into()),
+        }
+    }
+
+    fn version(&self) -> ProtocolVersion {
+        self.dialogue.connection.version
+    }
+
+    fn promise(&mut self, commit: CommitNumber) {
+        self.answers.commit = self.answers.commit.max(commit);
+    }
+
+    fn publish(&mut self, publish: &Publish<'_>, whole: &[u8]) -> Result<(), End> {
+        let limits = &self.router.limits().session;
+        let connection = &mut self.dialogue.connection;
+        let version = connection.version;
+        let is_v5 = version.is_v5();
+        let inbound = connection.publish(publish, limits)?;
+        if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
+            let receipt = self.router.receive_publish(self.courier, &self.dialogue.attachment, id);
+            let receipt = receipt.ok_or(End::Superseded)?;
+            self.answers.commit = self.answers.commit.max(receipt.commit);
+            if receipt.result == Receipt::Repeated {
+                // The first one counts until its PUBREL; this one is settled [MQTT-4.3.3-10].
+                self.dialogue.connection.settled_one();
+                PubRec::new(id, ReasonCode::Success)
+                    .encode(self.version(), &mut self.answers.bytes);
+                return Ok(());
+            }
+        }
+        let attachment = &self.dialogue.attachment;
+        let origin = match publish.delivery {
+            Delivery::AtLeastOnce { .. } | Delivery::ExactlyOnce { .. } if is_v5 => {
+                Origin::Refusable(attachment)
+            }
+            Delivery::AtMostOnce | Delivery::AtLeastOnce { .. } | Delivery::ExactlyOnce { .. } => {
+                Origin::Unrefusable(attachment)
+            }
+        };
+        let outcome = match inbound.refusal {
+            Some(refusal) => Err(refusal),
+            None => {
+                let publication = Publication {
+                    topic: inbound.topic,
+                    payload: Payload::Borrowed(publish.payload),
+                    qos: publish.delivery.qos(),
+                    retain: publish.retain,
+                    properties: publish.properties.forwarded,
+                    expiry: publish.properties.message_expiry,
+                    as_it_came: as_it_came(publish, version, whole),
+                };
+                self.router.publish(self.courier, &publication, origin)
+            }
+        };
+        let answer = match outcome {
+            Ok(outcome) => {
+                self.promise(outcome.commit);
+                if outcome.all_refused() {
+                    PublishAnswer::refused(Refusal::QueuesFull)
+                } else if outcome.takers == 0 {
+                    PublishAnswer::of(ReasonCode::NoMatchingSubscribers)
+                } else {
+                    PublishAnswer::of(ReasonCode::Success)
+                }
+            }
+            Err(refusal) => PublishAnswer::refused(refusal),
+        };
+        self.answer_publish(publish.delivery, &answer);
+        Ok(())
+    }
+
+    fn answer_publish(&mut self, delivery: Delivery, answer: &PublishAnswer) {
+        if answer.refusal.is_some() {
+            self.courier.counters().refusals.add(1);
+        }
+        let version = self.version();
+        // Before 5.0 a PUBLISH cannot be refused, only acknowledged or not [MQTT3-3.3.5-2].
+        let reason = if version.is_v5() { answer.reason } else { ReasonCode::Success };
+        let text = self.reason_string(answer.refusal.as_ref(), 1);
+        match delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { id, .. } => {
+                self.dialogue.connection.settled_one();
+                let ack = PubAck { reason_string: text.as_deref(), ..PubAck::new(id, reason) };
+                ack.encode(version, &mut self.answers.bytes);
+            }
+            Delivery::ExactlyOnce { id, .. } => {
+                if reason.is_error() {
+                    // The exchange ends here and the identifier is free [MQTT-4.3.3-9].
+                    self.dialogue.connection.settled_one();
+                    self.forget(id);
+                }
+                let rec = PubRec { reason_string: text.as_deref(), ..PubRec::new(id, reason) };
+                rec.encode(version, &mut self.answers.bytes);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: PacketId) {
+        let attachment = &self.dialogue.attachment;
+        if let Some(forgotten) = self.router.release_publish(self.courier, attachment, id) {
+            self.promise(forgotten.commit);
+        }
+    }
+
+    fn reason_string(&self, refusal: Option<&Refusal>, codes: usize) -> Option<String> {
+        refusal.and_then(|refusal| self.dialogue.connection.reason_string(refusal, codes))
+    }
+
+    fn release(&mut self, release: &PubRel<'_>) -> Result<(), End> {
+        let id = release.id;
+        let attachment = &self.dialogue.attachment;
+        let released = self.router.release_publish(self.courier, attachment, id);
+        let released = released.ok_or(End::Superseded)?;
+        self.promise(released.commit);
+        let reason = if released.result {
+            self.dialogue.connection.settled_one();
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        PubComp::new(id, reason).encode(self.version(), &mut self.answers.bytes);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, acknowledged: Acknowledged) -> Result<(), End> {
+        self.answers.acknowledged = true;
+        self.router.acknowledge(self.courier, &self.dialogue.attachment, acknowledged)?;
+        Ok(())
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), End> {
+        let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
+        let mut first_refusal = None;
+        let max = self.router.limits().session.subscriptions_max;
+        for (index, request) in subscribe.filters.clone().enumerate() {
+            // More than a client may have cannot stand, however often they repeat each other.
+            let subscribed = if index < max {
+                self.subscribe_one(&request, subscribe.subscription_id)?
+            } else {
+                Err(Refusal::TooManySubscriptions { max })
+            };
+            let code = match subscribed {
+                Ok(()) => ReasonCode::granted(request.options.qos),
+                Err(refusal) => {
+                    self.courier.counters().refusals.add(1);
+                    let code = refusal.suback_code(self.version());
+                    first_refusal.get_or_insert(refusal);
+                    code
+                }
+            };
+            codes.push(code);
+        }
+        let text = self.reason_string(first_refusal.as_ref(), codes.len());
+        let suback = SubAck {
+            id: subscribe.id,
+            codes: ReasonCodes::from_slice(&codes), // [MQTT-3.8.4-6]
+            reason_string: text.as_deref(),
+            user_properties: UserProperties::default(),
+        };
+        suback.encode(self.version(), &mut self.answers.bytes);
+        Ok(())
+    }
+
+    fn subscribe_one(
+        &mut self,
+        request: &FilterRequest<'_>,
+        id: Option<SubscriptionId>,
+    ) -> Result<Result<(), Refusal>, End> {
+        let limits = &self.router.limits().session;
+        let filter = match self.dialogue.connection.subscribe(request, limits)? {
+            Ok(filter) => filter,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let subscription = Subscription { options: request.options, id };
+        let attachment = &self.dialogue.attachment;
+        let subscribed = self.router.subscribe(self.courier, attachment, &filter, subscription);
+        let subscribed = subscribed.ok_or(End::Superseded)?;
+        self.promise(subscribed.commit);
+        Ok(subscribed.result.map(|subscribed| {
+            self.dialogue.replaying |= subscribed == Subscribed::Replaying;
+        }))
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<(), End> {
+        let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
+        for text in unsubscribe.filters.clone() {
+            let code = match SubscriptionFilter::parse(text) {
+                Err(_) => ReasonCode::TopicFilterInvalid,
+                Ok(filter) => {
+                    let attachment = &self.dialogue.attachment;
+                    let removed = self.router.unsubscribe(self.courier, attachment, &filter);
+                    let removed = removed.ok_or(End::Superseded)?;
+                    self.promise(removed.commit);
+                    if removed.result {
+                        ReasonCode::Success
+                    } else {
+                        ReasonCode::NoSubscriptionExisted
+                    }
+                }
+            };
+            codes.push(code);
+        }
+        let unsuback = UnsubAck {
+            id: unsubscribe.id,
+            codes: ReasonCodes::from_slice(&codes),
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
+        unsuback.encode(self.version(), &mut self.answers.bytes);
+        Ok(())
+    }
+}
+
+impl PublishAnswer {
+    fn of(reason: ReasonCode) -> Self {
+        Self { reason, refusal: None }
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        Self { reason: refusal.reason(), refusal: Some(refusal) }
+    }
+}
+
+/// The packet itself, if it may be handed on as it is.
+fn as_it_came<'a>(
+    publish: &Publish<'_>,
+    version: ProtocolVersion,
+    packet: &'a [u8],
+) -> Option<AsItCame<'a>> {
+    let plain = publish.delivery == Delivery::AtMostOnce
+        && !publish.retain
+        && publish.properties.topic_alias.is_none();
+    plain.then_some(AsItCame { version, packet })
+}
