@@ -2,8 +2,11 @@
 
 pub mod auth;
 pub mod change;
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod message;
 pub mod metrics;
 pub mod packet;

@@ -1,0 +1,284 @@
+//! The running broker: builds every room from the configuration, and takes it down again.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::auth::Authenticator;
+use crate::change::SessionExpiry;
+use crate::cluster::{Cluster, Standalone};
+use crate::config::{
+    Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
+    StorageEngine, Warning,
+};
+use crate::metrics::Metrics;
+use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits};
+use crate::server::{Entrance, Limiter, Server, Shared, Totals};
+use crate::session::Limits;
+use crate::storage;
+use crate::transport::Door;
+
+/// How long clients may take to read what is left for them when the server stops.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Files the process opens beside its connections: listeners, runtimes, logs, and those clients
+/// that are let in only to be told that there are enough.
+const OTHER_FILES: u64 = 128;
+
+/// Why the broker could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("cannot listen on {address} (address of listener `{listener}`): {}", explain(source))]
+    Listen { listener: String, address: SocketAddr, source: io::Error },
+    #[error("cannot start the workers: {0}")]
+    Workers(io::Error),
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot write where it listens to standard output: {0}")]
+    Banner(io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run(config: &Config, warnings: &[Warning]) -> Result<(), DaemonError> {
+    start_log(config);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime =
+        Builder::new_current_thread().enable_all().build().map_err(DaemonError::Workers)?;
+    let totals = runtime.block_on(serve(config))?.stop(PATIENCE);
+    let Totals { publishes_received, publishes_sent, dropped, refused } = totals;
+    tracing::info!(publishes_received, publishes_sent, dropped, refused, "stopped");
+    Ok(())
+}
+
+/// Starts everything and serves until a signal says stop; the server that is then to be stopped.
+async fn serve(config: &Config) -> Result<Server, DaemonError> {
+    let mut stop = [SignalKind::terminate(), SignalKind::interrupt()]
+        .map(signal)
+        .into_iter()
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(DaemonError::Signals)?;
+    let entrances = open_entrances(config)?;
+    let connections_max = connections_max(config);
+    let metrics = Arc::new(Metrics::new(config.workers.get()));
+    let journal = storage::open(&config.storage);
+    let shared = Shared {
+        router: Arc::new(Router::new(router_limits(config), journal, metrics)),
+        cluster: Cluster::Standalone(Standalone::default()),
+        limiter: Limiter::new(connections_max),
+        connect_bytes_max: config.limits.connect_bytes_max,
+        connect_timeout: config.limits.connect_timeout,
+        stall_timeout: config.outbound.stall_timeout,
+    };
+    let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
+    print_banner(config, &entrances).map_err(DaemonError::Banner)?;
+    tracing::info!(workers = config.workers, connections_max, "started");
+    let doors = entrances.into_iter().map(|(_, entrance)| server.serve(entrance)).collect();
+    let name = serve_until(doors, &mut stop).await;
+    tracing::info!(signal = name, "stopping");
+    Ok(server)
+}
+
+/// Runs the accept loops until one of the signals comes: its name.
+async fn serve_until<'a>(
+    doors: Vec<impl Future<Output = ()> + 'a>,
+    stop: &mut [Signal],
+) -> &'static str {
+    let mut doors: Vec<Pin<Box<dyn Future<Output = ()> + 'a>>> =
+        doors.into_iter().map(|door| Box::pin(door) as _).collect();
+    poll_fn(|context| {
+        for (signal, name) in stop.iter_mut().zip(["SIGTERM", "SIGINT"]) {
+            if signal.poll_recv(context).is_ready() {
+                return Poll::Ready(name);
+            }
+        }
+        // A handful of doors: looking at each costs less than knowing which one was woken. One that
+        // ends has no worker left to serve it.
+        doors.retain_mut(|door| door.as_mut().poll(context).is_pending());
+        Poll::Pending
+    })
+    .await
+}
+
+fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, DaemonError> {
+    let mut entrances = Vec::new();
+    for listener in &config.listeners {
+        let opened = Door::open(listener).and_then(|door| Ok((door.address()?, door)));
+        match opened {
+            Ok((address, door)) => {
+                let authenticator = Authenticator::of(listener);
+                let name = listener.name.clone();
+                entrances.push((address, Entrance { name, door, authenticator }));
+            }
+            // The default listeners are for this machine, whichever of the two it has.
+            Err(error) if is_missing_ipv6(listener, &error) && !entrances.is_empty() => {
+                tracing::info!(address = %listener.address, "this machine has no IPv6: not listening there");
+            }
+            Err(source) => {
+                let (listener, address) = (listener.name.clone(), listener.address);
+                return Err(DaemonError::Listen { listener, address, source });
+            }
+        }
+    }
+    Ok(entrances)
+}
+
+fn is_missing_ipv6(listener: &Listener, error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    listener.address.is_ipv6()
+        && listener.address.ip().is_loopback()
+        && (error.kind() == io::ErrorKind::AddrNotAvailable
+            || error.raw_os_error() == Some(EAFNOSUPPORT))
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is in use, perhaps by another broker; choose another one there or with --listen"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; 0.0.0.0 stands for all it has".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// As many connections as the open files allow, unless the configuration says.
+fn connections_max(config: &Config) -> usize {
+    let files = raise_open_files();
+    let possible = files.map_or(usize::MAX, |files| {
+        usize::try_from(files.saturating_sub(OTHER_FILES).max(1)).unwrap_or(usize::MAX)
+    });
+    match config.limits.connections_max {
+        ConnectionsMax::FromOpenFiles => possible,
+        ConnectionsMax::At(connections) => {
+            let wanted = usize::try_from(connections.get()).unwrap_or(usize::MAX);
+            if wanted > possible {
+                tracing::warn!(
+                    wanted,
+                    possible,
+                    "limits.connections_max is more than the open-file limit allows; raise that \
+                     (LimitNOFILE= in a systemd unit, ulimit -n in a shell)"
+                );
+            }
+            wanted.min(possible)
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: the limit now. `None`: no limit.
+fn raise_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+fn router_limits(config: &Config) -> RouterLimits {
+    let (limits, session) = (&config.limits, &config.session);
+    RouterLimits {
+        session: Limits {
+            inflight_max: session.inflight_max,
+            receive_maximum: session.receive_maximum,
+            queue_bytes_max: session.queue_bytes_max,
+            queue_offline_messages_max: session.queue_offline_messages_max,
+            expiry_max: expiry(session.expiry_max),
+            expiry_v3: expiry(session.expiry_v3),
+            keep_alive_max: u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
+            client_id_bytes_max: limits.client_id_bytes_max,
+            topic_bytes_max: limits.topic_bytes_max,
+            topic_levels_max: limits.topic_levels_max,
+            topic_aliases_in_max: limits.topic_aliases_in_max,
+            subscriptions_max: limits.subscriptions_per_client_max,
+            packet_bytes_max: limits.packet_bytes_max,
+        },
+        outbound: OutboundLimits {
+            soft_bytes_max: config.outbound.soft_bytes_max,
+            hard_bytes_max: config.outbound.hard_bytes_max,
+        },
+        retained: RetainedLimits {
+            messages_max: config.retained.messages_max,
+            bytes_max: config.retained.bytes_max,
+        },
+    }
+}
+
+fn expiry(expiry: SessionExpiryMax) -> SessionExpiry {
+    match expiry {
+        SessionExpiryMax::Never => SessionExpiry::Never,
+        SessionExpiryMax::After(expiry) if expiry.is_zero() => SessionExpiry::AtDisconnect,
+        SessionExpiryMax::After(expiry) => SessionExpiry::After(expiry),
+    }
+}
+
+/// What a newcomer needs next, on standard output: where it listens, where it stores, and how to
+/// publish a first message.
+fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "dunlin {}", env!("CARGO_PKG_VERSION"))?;
+    for (address, entrance) in entrances {
+        let listener = config.listeners.iter().find(|listener| listener.name == entrance.name);
+        let admits = match listener.map(|listener| listener.anonymous) {
+            Some(Anonymous::Allowed) => "anonymous",
+            Some(Anonymous::Refused) | None => "no anonymous clients",
+        };
+        writeln!(out, "  listening on {address} (mqtt, {admits})")?;
+    }
+    if entrances.iter().all(|(address, _)| address.ip().is_loopback()) {
+        writeln!(
+            out,
+            "  reachable from this machine only; to open it to everybody: dunlin --listen 0.0.0.0:1883"
+        )?;
+    }
+    match config.storage.engine {
+        StorageEngine::Memory => writeln!(
+            out,
+            "  storing in memory: sessions and retained messages are gone when dunlin stops"
+        )?,
+    }
+    if let Some((address, _)) = entrances.first() {
+        let port = match address.port() {
+            1883 => String::new(),
+            port => format!(" -p {port}"),
+        };
+        writeln!(out, "  try it:  mosquitto_sub{port} -t greetings -C 1 &")?;
+        writeln!(out, "           mosquitto_pub{port} -t greetings -m hello")?;
+    }
+    out.flush()
+}
+
+fn start_log(config: &Config) {
+    let level = match config.log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let log =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    // A log that was set up before, by a test, stays.
+    let _ = match config.log.format {
+        LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}

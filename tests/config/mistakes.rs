@@ -1,0 +1,348 @@
+//! One mistake at a time, and the text that an operator gets for it.
+
+use crate::{load, report};
+
+#[test]
+fn a_mistake_is_shown_with_its_place_and_what_would_be_right() {
+    for (text, expected) in MISTAKES {
+        let report = report(load("mistakes", text, &[]));
+
+        assert_eq!(report, format!("{expected}\n1 mistake in the configuration\n"), "{text}");
+    }
+}
+
+/// Each file has one mistake; what is expected stands without the last line, which counts.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "[limits]\npacket_byte_max = 1",
+        "\
+dunlin.toml:2:1: unknown key `packet_byte_max`
+  |
+2 | packet_byte_max = 1
+  | ^^^^^^^^^^^^^^^
+  = did you mean `packet_bytes_max`?
+",
+    ),
+    (
+        "\n\nallow_anonymous = true",
+        "\
+dunlin.toml:3:1: unknown key `allow_anonymous`
+  |
+3 | allow_anonymous = true
+  | ^^^^^^^^^^^^^^^
+  = did you mean `anonymous` in [[listener]]?
+",
+    ),
+    (
+        "zzz = 1",
+        "\
+dunlin.toml:1:1: unknown key `zzz`
+  |
+1 | zzz = 1
+  | ^^^
+  = allowed: `workers`, `data_dir` at the top of the file
+",
+    ),
+    (
+        "[log]\nworkers = 2",
+        "\
+dunlin.toml:2:1: unknown key `workers`
+  |
+2 | workers = 2
+  | ^^^^^^^
+  = did you mean `workers` at the top of the file?
+",
+    ),
+    (
+        "[limit]",
+        "\
+dunlin.toml:1:2: unknown table [limit]
+  |
+1 | [limit]
+  |  ^^^^^
+  = did you mean [limits]?
+",
+    ),
+    (
+        "[log]\nzzz = 1",
+        "\
+dunlin.toml:2:1: unknown key `zzz`
+  |
+2 | zzz = 1
+  | ^^^
+  = allowed: `level`, `format` in [log]
+",
+    ),
+    (
+        "[zzz]",
+        "\
+dunlin.toml:1:2: unknown table [zzz]
+  |
+1 | [zzz]
+  |  ^^^
+  = allowed: [storage], [limits], [session], [outbound], [retained], [log], [[listener]]
+",
+    ),
+    (
+        "[listener]\naddress = \"[::1]:1883\"",
+        "\
+dunlin.toml:1:2: `listener` has the wrong form
+  |
+1 | [listener]
+  |  ^^^^^^^^
+  = write it as [[listener]]
+",
+    ),
+    (
+        "limits = 5",
+        "\
+dunlin.toml:1:1: `limits` has the wrong form
+  |
+1 | limits = 5
+  | ^^^^^^
+  = write it as [limits]
+",
+    ),
+    (
+        "limits.packet_bytes_max = \"1 GiB\" # far",
+        "\
+dunlin.toml:1:27: `limits.packet_bytes_max` is too large
+  |
+1 | limits.packet_bytes_max = \"1 GiB\" # far
+  |                           ^^^^^^^
+  = allowed: a size from 64 bytes to 268435460 bytes, as a number of bytes or such as \"64 KiB\"
+",
+    ),
+    (
+        "[limits]\n\tpacket_bytes_max = \"2 MB\"",
+        "\
+dunlin.toml:2:21: `limits.packet_bytes_max` cannot be \"2 MB\"
+  |
+2 |  packet_bytes_max = \"2 MB\"
+  |                     ^^^^^^
+  = allowed: a size from 64 bytes to 268435460 bytes, as a number of bytes or such as \"64 KiB\"
+  = did you mean \"2 MiB\"?
+",
+    ),
+    (
+        "[limits]\ntopic_levels_max = 99999999999999999999999999999999999999999999",
+        "\
+dunlin.toml:2:20: `limits.topic_levels_max` is too large
+  |
+2 | topic_levels_max = 99999999999999999999999999999999999999999999
+  |                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = allowed: a whole number from 1 to 65535
+",
+    ),
+    (
+        "[session]\nreceive_maximum = -1",
+        "\
+dunlin.toml:2:19: `session.receive_maximum` is too small
+  |
+2 | receive_maximum = -1
+  |                   ^^
+  = allowed: a whole number from 1 to 65535
+",
+    ),
+    (
+        "[session]\ninflight_max = \"64\"",
+        "\
+dunlin.toml:2:16: `session.inflight_max` cannot be \"64\"
+  |
+2 | inflight_max = \"64\"
+  |                ^^^^
+  = allowed: a whole number from 1 to 65535
+",
+    ),
+    (
+        "workers = 0",
+        "\
+dunlin.toml:1:11: `workers` is too small
+  |
+1 | workers = 0
+  |           ^
+  = allowed: \"auto\" or a whole number from 1 to 1024
+",
+    ),
+    (
+        "[limits]\nconnect_timeout = 10",
+        "\
+dunlin.toml:2:19: `limits.connect_timeout` cannot be 10
+  |
+2 | connect_timeout = 10
+  |                   ^^
+  = allowed: a time from \"100ms\" to \"1h\" with its unit: ms, s, m, h or d
+  = did you mean \"10s\"?
+",
+    ),
+    (
+        "[limits]\nkeep_alive_max = \"1500ms\"",
+        "\
+dunlin.toml:2:18: `limits.keep_alive_max` cannot be \"1500ms\"
+  |
+2 | keep_alive_max = \"1500ms\"
+  |                  ^^^^^^^^
+  = allowed: a time from \"1s\" to \"65535s\" with its unit: ms, s, m, h or d, in whole seconds
+",
+    ),
+    (
+        "[session]\nexpiry_max = \"1000000d\"",
+        "\
+dunlin.toml:2:14: `session.expiry_max` is too large
+  |
+2 | expiry_max = \"1000000d\"
+  |              ^^^^^^^^^^
+  = allowed: \"never\" or a time from \"1s\" to \"36500d\" with its unit: ms, s, m, h or d, in whole seconds
+",
+    ),
+    (
+        "[storage]\nengine = \"fjall\"",
+        "\
+dunlin.toml:2:10: `storage.engine` cannot be \"fjall\"
+  |
+2 | engine = \"fjall\"
+  |          ^^^^^^^
+  = allowed: \"memory\"
+",
+    ),
+    (
+        "[log]\nlevel = \"Warning\"",
+        "\
+dunlin.toml:2:9: `log.level` cannot be \"Warning\"
+  |
+2 | level = \"Warning\"
+  |         ^^^^^^^^^
+  = allowed: \"error\", \"warn\", \"info\", \"debug\" or \"trace\"
+  = did you mean \"warn\"?
+",
+    ),
+    (
+        "data_dir = \"\"",
+        "\
+dunlin.toml:1:12: `data_dir` cannot be \"\"
+  |
+1 | data_dir = \"\"
+  |            ^^
+  = allowed: the path of a directory
+",
+    ),
+    (
+        "data_dir = [\"a\",\n\"b\"]",
+        "\
+dunlin.toml:1:12: `data_dir` cannot be [\"a\",...
+  |
+1 | data_dir = [\"a\",
+  |            ^^^^^
+  = allowed: the path of a directory
+",
+    ),
+    (
+        "[limits]\nconnect_bytes_max = \"3 MiB\"",
+        "\
+dunlin.toml:2:21: `limits.connect_bytes_max` is 3 MiB, above `limits.packet_bytes_max`, which is 2 MiB
+  |
+2 | connect_bytes_max = \"3 MiB\"
+  |                     ^^^^^^^
+  = lower `limits.connect_bytes_max` or raise `limits.packet_bytes_max`
+",
+    ),
+    (
+        "[outbound]\nhard_bytes_max = 4096\nsoft_bytes_max = 4097",
+        "\
+dunlin.toml:3:18: `outbound.soft_bytes_max` is 4097, above `outbound.hard_bytes_max`, which is 4 KiB
+  |
+3 | soft_bytes_max = 4097
+  |                  ^^^^
+  = lower `outbound.soft_bytes_max` or raise `outbound.hard_bytes_max`
+",
+    ),
+    (
+        "[[listener]]\naddress = \"localhost:1883\"",
+        "\
+dunlin.toml:2:11: `listener.address` cannot be \"localhost:1883\"
+  |
+2 | address = \"localhost:1883\"
+  |           ^^^^^^^^^^^^^^^^
+  = allowed: an IP address and a port, such as \"0.0.0.0:1883\" or \"[::]:1883\"
+  = did you mean \"127.0.0.1:1883\"?
+",
+    ),
+    (
+        "[[listener]]\nname = \"public\"",
+        "\
+dunlin.toml:1:1: `listener.address` is missing
+  |
+1 | [[listener]]
+  | ^^^^^^^^^^^^
+  = allowed: an IP address and a port, such as \"0.0.0.0:1883\" or \"[::]:1883\"
+",
+    ),
+    (
+        "[[listener]]\nname = \"Public_TLS\"\naddress = \"[::]:1883\"\n",
+        "\
+dunlin.toml:2:8: `listener.name` cannot be \"Public_TLS\"
+  |
+2 | name = \"Public_TLS\"
+  |        ^^^^^^^^^^^^
+  = allowed: up to 32 lower-case letters, digits and \"-\", beginning with a letter, such as \"public-tls\"
+  = did you mean \"public-tls\"?
+",
+    ),
+    (
+        "[[listener]]\nname = \"a\"\naddress = \"[::]:1\"\n[[listener]]\nname = \"a\"\naddress = \"[::]:2\"",
+        "\
+dunlin.toml:5:8: there is another listener called `a`
+  |
+5 | name = \"a\"
+  |        ^^^
+  = each listener needs its own name
+",
+    ),
+    (
+        "[[listener]]\naddress = \"0.0.0.0:1883\"\n[[listener]]\naddress = \"127.0.0.1:1883\"",
+        "\
+dunlin.toml:4:11: listener `listener-1` already listens on 0.0.0.0:1883
+  |
+4 | address = \"127.0.0.1:1883\"
+  |           ^^^^^^^^^^^^^^^^
+  = each listener needs its own address or port
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nanonymous = \"yes\"",
+        "\
+dunlin.toml:3:13: `listener.anonymous` cannot be \"yes\"
+  |
+3 | anonymous = \"yes\"
+  |             ^^^^^
+  = allowed: true or false
+",
+    ),
+    (
+        "workers =\n",
+        "\
+dunlin.toml:1:10: not valid TOML: text needs quotes around it
+  |
+1 | workers =
+  |          ^
+",
+    ),
+    (
+        "[[listener]]\naddress = 127.0.0.1:1883",
+        "\
+dunlin.toml:2:16: not valid TOML: text needs quotes around it
+  |
+2 | address = 127.0.0.1:1883
+  |                ^^^^^^^^^
+",
+    ),
+    (
+        "workers = 1\nworkers = 2",
+        "\
+dunlin.toml:2:1: not valid TOML: duplicate key
+  |
+2 | workers = 2
+  | ^^^^^^^
+",
+    ),
+];
