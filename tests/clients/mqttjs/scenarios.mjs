@@ -1,0 +1,212 @@
+// What MQTT.js does with the broker: scenarios.mjs HOST PORT VERSION SCENARIO.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [host, port, version, scenario] = process.argv.slice(2);
+const V5 = version === "5.0";
+const PATIENCE_MS = 20_000;
+
+let mqtt;
+try {
+  mqtt = createRequire(join(process.env.MQTTJS_FOLDER ?? ".", "package.json"))("mqtt");
+} catch (error) {
+  console.error(`MQTT.js is missing (${error.code}): run tests/run.sh, which installs it`);
+  process.exit(1);
+}
+
+/** A client whose messages wait in a queue. */
+class Client {
+  static async connect(clientId, options = {}) {
+    const client = new Client();
+    const { lasting = false, ...more } = options;
+    client.messages = [];
+    client.waiting = [];
+    client.inner = mqtt.connect({
+      host,
+      port: Number(port),
+      clientId,
+      protocolVersion: V5 ? 5 : 4,
+      clean: !lasting,
+      reconnectPeriod: 0,
+      ...(V5 && lasting ? { properties: { sessionExpiryInterval: 3600 } } : {}),
+      ...more,
+    });
+    client.inner.on("message", (topic, payload, packet) => {
+      const next = client.waiting.shift();
+      next ? next(packet) : client.messages.push(packet);
+    });
+    const connack = await new Promise((resolve, reject) => {
+      client.inner.once("connect", resolve);
+      client.inner.once("error", reject);
+    });
+    client.sessionPresent = connack.sessionPresent;
+    return client;
+  }
+
+  async subscribe(filter, qos) {
+    const granted = await this.inner.subscribeAsync(filter, { qos });
+    assert.deepEqual(granted.map((grant) => grant.qos), [qos]);
+  }
+
+  publish(topic, payload, qos, options = {}) {
+    return this.inner.publishAsync(topic, payload, { qos, ...options });
+  }
+
+  message() {
+    return this.messages.length > 0
+      ? Promise.resolve(this.messages.shift())
+      : new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  async expect(topic, payload, qos, retain = false) {
+    const packet = await this.message();
+    assert.deepEqual(
+      [packet.topic, packet.payload.toString(), packet.qos, packet.retain],
+      [topic, payload, qos, retain],
+    );
+    return packet;
+  }
+
+  disconnect() {
+    return this.inner.endAsync();
+  }
+}
+
+const scenarios = {
+  async every_qos() {
+    const publisher = await Client.connect("publisher");
+    for (const granted of [0, 1, 2]) {
+      const subscriber = await Client.connect("subscriber");
+      await subscriber.subscribe("plain", granted);
+      for (const sent of [0, 1, 2]) {
+        await publisher.publish("plain", `at ${sent}`, sent);
+        await subscriber.expect("plain", `at ${sent}`, Math.min(sent, granted));
+      }
+      await subscriber.disconnect();
+    }
+  },
+
+  async retained() {
+    const publisher = await Client.connect("publisher");
+    await publisher.publish("kept", "value", 1, { retain: true });
+    const late = await Client.connect("late");
+    await late.subscribe("kept", 1);
+    await late.expect("kept", "value", 1, true);
+    await publisher.publish("kept", "", 1, { retain: true });
+    await late.expect("kept", "", 1);
+    const later = await Client.connect("later");
+    await later.subscribe("kept", 1);
+    await publisher.publish("kept", "marker", 1);
+    await later.expect("kept", "marker", 1);
+  },
+
+  async will() {
+    const watcher = await Client.connect("watcher");
+    await watcher.subscribe("will", 2);
+    const will = (payload) => ({ will: { topic: "will", payload: Buffer.from(payload), qos: 2 } });
+    const victim = await Client.connect("victim", will("gone"));
+    victim.inner.on("error", () => {});
+    victim.inner.stream.resetAndDestroy();
+    await watcher.expect("will", "gone", 2);
+    await (await Client.connect("polite", will("never"))).disconnect();
+    await watcher.publish("will", "marker", 2);
+    await watcher.expect("will", "marker", 2);
+  },
+
+  async resume() {
+    const publisher = await Client.connect("publisher");
+    let client = await Client.connect("sleeper", { lasting: true });
+    assert.equal(client.sessionPresent, false);
+    await client.subscribe("mail", 2);
+    await client.disconnect();
+    for (let number = 0; number < 50; number += 1) {
+      await publisher.publish("mail", String(number), 1 + (number % 2));
+    }
+    client = await Client.connect("sleeper", { lasting: true });
+    assert.equal(client.sessionPresent, true);
+    // MQTT.js hands a QoS 2 message over at its PUBREL, so the order shows for each QoS by itself.
+    const seen = [[], []];
+    const sent = [[], []];
+    for (let number = 0; number < 50; number += 1) {
+      const packet = await client.message();
+      seen[packet.qos - 1].push(Number(packet.payload));
+      sent[number % 2].push(number);
+    }
+    assert.deepEqual(seen, sent);
+    await client.disconnect();
+    client = await Client.connect("sleeper");
+    assert.equal(client.sessionPresent, false);
+  },
+
+  async wildcards() {
+    const client = await Client.connect("client");
+    await client.subscribe("house/+/light", 1);
+    await client.subscribe("garden/#", 1);
+    const topics = ["house/light", "house/hall/light", "house/a/b/light", "garden", "garden/a/b"];
+    for (const topic of topics) await client.publish(topic, "x", 1);
+    for (const topic of ["house/hall/light", "garden", "garden/a/b"]) {
+      await client.expect(topic, "x", 1);
+    }
+    await client.inner.unsubscribeAsync("garden/#");
+    await client.publish("garden", "unseen", 1);
+    await client.publish("house/hall/light", "seen", 1);
+    await client.expect("house/hall/light", "seen", 1);
+  },
+
+  async mebibyte() {
+    const client = await Client.connect("client");
+    await client.subscribe("large", 2);
+    let payload = "";
+    for (let number = 0; number < 131_072; number += 1) payload += String(number).padStart(8, "0");
+    for (const qos of [0, 1, 2]) {
+      await client.publish("large", payload, qos);
+      const packet = await client.message();
+      assert.equal(packet.qos, qos);
+      assert.ok(packet.payload.equals(Buffer.from(payload)), `QoS ${qos}`);
+    }
+  },
+
+  async burst() {
+    const subscriber = await Client.connect("subscriber");
+    const publisher = await Client.connect("publisher");
+    await subscriber.subscribe("burst", 2);
+    const sent = [];
+    for (let number = 0; number < 200; number += 1) {
+      sent.push(publisher.publish("burst", String(number), 2));
+    }
+    for (let number = 0; number < 200; number += 1) {
+      await subscriber.expect("burst", String(number), 2);
+    }
+    await Promise.all(sent);
+    await publisher.publish("burst", "marker", 2);
+    await subscriber.expect("burst", "marker", 2);
+  },
+
+  async user_properties() {
+    const client = await Client.connect("client");
+    await client.subscribe("rich", 2);
+    const properties = {
+      userProperties: { b: ["1", "3"], a: "2" },
+      contentType: "text/plain",
+      responseTopic: "answers",
+      correlationData: Buffer.from([0, 255]),
+    };
+    for (const qos of [0, 1, 2]) {
+      await client.publish("rich", "x", qos, { properties });
+      const seen = (await client.expect("rich", "x", qos)).properties;
+      assert.deepEqual({ ...seen.userProperties }, properties.userProperties);
+      assert.equal(seen.contentType, "text/plain");
+      assert.equal(seen.responseTopic, "answers");
+      assert.ok(seen.correlationData.equals(properties.correlationData));
+    }
+  },
+};
+
+setTimeout(() => {
+  console.error(`${scenario} did not finish within ${PATIENCE_MS} ms`);
+  process.exit(1);
+}, PATIENCE_MS).unref();
+await scenarios[scenario]();
+process.exit(0);

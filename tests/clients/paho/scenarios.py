@@ -1,0 +1,191 @@
+"""What paho for Python does with the broker: scenarios.py HOST PORT VERSION SCENARIO."""
+
+import queue
+import socket
+import struct
+import sys
+
+try:
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+except ImportError as error:
+    sys.exit(f"paho-mqtt is missing ({error}): run tests/run.sh, which installs it")
+
+HOST, PORT, VERSION, SCENARIO = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+V5 = VERSION == "5.0"
+PATIENCE = 20
+
+
+class Client:
+    """A client whose callbacks are events in queues."""
+
+    def __init__(self, name, lasting=False, will=None, inflight=20):
+        settings = {"protocol": mqtt.MQTTv5 if V5 else mqtt.MQTTv311}
+        if not V5:
+            settings["clean_session"] = not lasting
+        self.inner = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, **settings)
+        self.connected, self.subscribed = queue.Queue(), queue.Queue()
+        self.messages, self.ended = queue.Queue(), queue.Queue()
+        self.inner.on_connect = lambda c, u, flags, code, p: self.connected.put((flags, code))
+        self.inner.on_subscribe = lambda c, u, mid, codes, p: self.subscribed.put(codes)
+        self.inner.on_message = lambda c, u, message: self.messages.put(message)
+        self.inner.on_disconnect = lambda c, u, flags, code, p: self.ended.put(code)
+        self.inner.max_inflight_messages_set(inflight)
+        if will:
+            self.inner.will_set(*will)
+        arguments = {}
+        if V5:
+            arguments["clean_start"] = not lasting
+            if lasting:
+                arguments["properties"] = Properties(PacketTypes.CONNECT)
+                arguments["properties"].SessionExpiryInterval = 3600
+        self.inner.connect(HOST, PORT, **arguments)
+        self.inner.loop_start()
+        flags, code = self.connected.get(timeout=PATIENCE)
+        assert code == 0, code
+        self.session_present = flags.session_present
+
+    def subscribe(self, topic_filter, qos):
+        self.inner.subscribe(topic_filter, qos)
+        codes = self.subscribed.get(timeout=PATIENCE)
+        assert [code.value for code in codes] == [qos], codes
+
+    def publish(self, topic, payload, qos, **more):
+        info = self.inner.publish(topic, payload, qos, **more)
+        info.wait_for_publish(PATIENCE)
+        assert info.is_published()
+
+    def message(self):
+        return self.messages.get(timeout=PATIENCE)
+
+    def expect(self, topic, payload, qos, retain=False):
+        message = self.message()
+        seen = (message.topic, message.payload, message.qos, message.retain)
+        wanted = (topic, payload.encode(), qos, retain)
+        assert seen == wanted, f"{seen} instead of {wanted}"
+        return message
+
+    def disconnect(self):
+        self.inner.disconnect()
+        self.ended.get(timeout=PATIENCE)
+        self.inner.loop_stop()
+
+
+def every_qos():
+    for granted in (0, 1, 2):
+        subscriber, publisher = Client("subscriber"), Client("publisher")
+        subscriber.subscribe("plain", granted)
+        for sent in (0, 1, 2):
+            publisher.publish("plain", f"at {sent}", sent)
+            subscriber.expect("plain", f"at {sent}", min(sent, granted))
+        subscriber.disconnect()
+        publisher.disconnect()
+
+
+def retained():
+    publisher = Client("publisher")
+    publisher.publish("kept", "value", 1, retain=True)
+    late = Client("late")
+    late.subscribe("kept", 1)
+    late.expect("kept", "value", 1, retain=True)
+    publisher.publish("kept", "", 1, retain=True)
+    late.expect("kept", "", 1)
+    later = Client("later")
+    later.subscribe("kept", 1)
+    publisher.publish("kept", "marker", 1)
+    later.expect("kept", "marker", 1)
+
+
+def will():
+    watcher = Client("watcher")
+    watcher.subscribe("will", 2)
+    victim = Client("victim", will=("will", "gone", 2, False))
+    # Reset instead of closed: the client's own code cannot send a DISCONNECT any more.
+    end = victim.inner.socket()
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.shutdown(socket.SHUT_RDWR)
+    watcher.expect("will", "gone", 2)
+    victim.inner.loop_stop()
+    polite = Client("polite", will=("will", "never", 2, False))
+    polite.disconnect()
+    watcher.inner.publish("will", "marker", 2)
+    watcher.expect("will", "marker", 2)
+
+
+def resume():
+    client = Client("sleeper", lasting=True)
+    assert not client.session_present
+    client.subscribe("mail", 2)
+    client.disconnect()
+    publisher = Client("publisher")
+    for number in range(50):
+        publisher.publish("mail", str(number), 1 + number % 2)
+    client = Client("sleeper", lasting=True)
+    assert client.session_present
+    # paho hands a QoS 2 message over at its PUBREL, so the order shows for each QoS by itself.
+    seen = [client.message() for _ in range(50)]
+    for qos in (1, 2):
+        numbers = [int(message.payload) for message in seen if message.qos == qos]
+        assert numbers == list(range(qos - 1, 50, 2)), numbers
+    client.disconnect()
+    client = Client("sleeper")
+    assert not client.session_present
+    client.disconnect()
+
+
+def wildcards():
+    client = Client("client")
+    client.subscribe("house/+/light", 1)
+    client.subscribe("garden/#", 1)
+    for topic in ("house/light", "house/hall/light", "house/a/b/light", "garden", "garden/a/b"):
+        client.publish(topic, "x", 1)
+    for topic in ("house/hall/light", "garden", "garden/a/b"):
+        client.expect(topic, "x", 1)
+    client.inner.unsubscribe("garden/#")
+    client.publish("garden", "unseen", 1)
+    client.publish("house/hall/light", "seen", 1)
+    client.expect("house/hall/light", "seen", 1)
+
+
+def mebibyte():
+    client = Client("client")
+    client.subscribe("large", 2)
+    payload = "".join(f"{number:08}" for number in range(131_072))
+    for qos in (0, 1, 2):
+        client.publish("large", payload, qos)
+        message = client.message()
+        assert message.qos == qos and message.payload == payload.encode(), f"QoS {qos}"
+
+
+def burst():
+    subscriber, publisher = Client("subscriber"), Client("publisher", inflight=1_000)
+    subscriber.subscribe("burst", 2)
+    sent = [publisher.inner.publish("burst", str(number), 2) for number in range(200)]
+    for number in range(200):
+        subscriber.expect("burst", str(number), 2)
+    for info in sent:
+        info.wait_for_publish(PATIENCE)
+        assert info.is_published()
+    publisher.publish("burst", "marker", 2)
+    subscriber.expect("burst", "marker", 2)
+
+
+def user_properties():
+    client = Client("client")
+    client.subscribe("rich", 2)
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.UserProperty = [("b", "1"), ("a", "2"), ("b", "1")]
+    properties.ContentType = "text/plain"
+    properties.ResponseTopic = "answers"
+    properties.CorrelationData = b"\x00\xff"
+    for qos in (0, 1, 2):
+        client.publish("rich", "x", qos, properties=properties)
+        seen = client.expect("rich", "x", qos).properties
+        assert seen.UserProperty == properties.UserProperty, seen
+        assert seen.ContentType == "text/plain" and seen.ResponseTopic == "answers", seen
+        assert seen.CorrelationData == b"\x00\xff", seen
+
+
+SCENARIOS = [every_qos, retained, will, resume, wildcards, mebibyte, burst, user_properties]
+{scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]()
