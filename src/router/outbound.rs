@@ -132,6 +132,7 @@ impl Outbound {
     /// Puts an unfinished batch back in front of what came meanwhile.
     pub(super) fn put_back(&mut self, mut unfinished: Batch) {
         let newer = std::mem::take(&mut self.batch);
+        unfinished.compact();
         if !newer.is_empty() {
             unfinished.append(newer);
         }
@@ -146,6 +147,15 @@ impl Outbound {
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.tail.is_empty()
+    }
+
+    /// Forgets what is written of the tail. A client always a little behind would otherwise let it
+    /// grow by all that ever passed. Moving the rest at half way costs no more than writing it did.
+    fn compact(&mut self) {
+        if self.written > self.tail.len() / 2 {
+            self.tail.drain(..self.written);
+            self.written = 0;
+        }
     }
 
     fn append(&mut self, newer: Self) {
@@ -220,5 +230,57 @@ impl Batch {
     /// The empty buffer of a finished batch, for the next one who needs it.
     pub(super) fn recycle(self, spare: &mut Spare) {
         spare.give(self.tail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// Takes so many bytes and then no more until it is given room again.
+    #[derive(Debug, Default)]
+    struct Narrow {
+        room: AtomicUsize,
+    }
+
+    impl Wire for Narrow {
+        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let offered = slices.iter().map(|slice| slice.len()).sum::<usize>();
+            let taken = offered.min(self.room.load(Ordering::Relaxed));
+            self.room.fetch_sub(taken, Ordering::Relaxed);
+            if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    // A client as fast as its publishers, but always a little behind.
+    #[test]
+    fn a_backlog_that_never_ends_holds_no_more_memory_than_its_unwritten_bytes() {
+        const BACKLOG: usize = 10_000;
+        const ROUND: usize = 1_000;
+        let (mut outbound, mut spare) = (Outbound::default(), Spare::default());
+        let wire = Narrow::default();
+        outbound.tail(&mut spare).resize(BACKLOG, 0);
+        outbound.grew(BACKLOG);
+
+        for _ in 0..1_000 {
+            outbound.tail(&mut spare).extend_from_slice(&[0; ROUND]);
+            outbound.grew(ROUND);
+            wire.room.store(ROUND, Ordering::Relaxed);
+            let mut batch = outbound.take();
+            outbound.wrote(batch.write(&wire).unwrap());
+            outbound.put_back(batch);
+        }
+
+        assert_eq!(outbound.bytes(), BACKLOG);
+        assert!(outbound.batch.tail.capacity() <= 4 * BACKLOG);
     }
 }
