@@ -20,8 +20,8 @@ impl LogLimit {
         Self { since: Cell::new(now), written: Cell::new(0), suppressed: Cell::new(0) }
     }
 
-    /// Calls `write` with the number of lines left out before, or leaves this one out.
-    pub(super) fn line(&self, write: impl FnOnce(u64)) {
+    /// Calls `write` with the number of lines left out before, if any, or leaves this one out.
+    pub(super) fn line(&self, write: impl FnOnce(Option<u64>)) {
         let now = Instant::now();
         if now.saturating_duration_since(self.since.get()) >= PERIOD {
             self.since.set(now);
@@ -29,7 +29,8 @@ impl LogLimit {
         }
         if self.written.get() < LINES {
             self.written.set(self.written.get() + 1);
-            write(self.suppressed.take());
+            let suppressed = self.suppressed.take();
+            write((suppressed > 0).then_some(suppressed));
         } else {
             self.suppressed.set(self.suppressed.get() + 1);
         }
