@@ -50,7 +50,7 @@ impl Entry {
 pub enum PubRecAnswer {
     /// PUBREL, success.
     Release,
-    /// PUBREL with 0x92: the identifier is unknown [MQTT-4.3.3-7 leaves it no other answer].
+    /// PUBREL with 0x92: the identifier is unknown, and yet PUBREL has to follow [MQTT-4.3.3-4].
     UnknownId,
     /// Nothing: the client refused the message and the exchange is over.
     Nothing,

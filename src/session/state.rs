@@ -90,7 +90,7 @@ impl Session {
             outgoing.inflight.reconnect();
         }
         self.abandon_replay_step();
-        self.set_will(None, effects);
+        self.set_will(None, effects); // [MQTT-3.1.3-9]
     }
 
     /// CONNECT and DISCONNECT set it.
@@ -135,7 +135,7 @@ impl Session {
     }
 
     /// The client has been away since `since`, which may be `now`. Its Will goes out when its delay
-    /// has passed or the Session ends [MQTT-3.1.3-9].
+    /// has passed or the Session ends [MQTT-3.1.2-8].
     pub fn away(&mut self, since: Instant, now: Instant, effects: &mut Effects) -> Parting {
         let away = now.saturating_duration_since(since);
         let left = match self.expiry {

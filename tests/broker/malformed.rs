@@ -135,7 +135,7 @@ async fn impossible_first_bytes_are_refused() {
     }
 }
 
-/// [MQTT-3.8.3-5], for 3.1.1 [MQTT3-3.8.3-4]: reserved bits, QoS 3, and Retain Handling 3 in 5.0.
+/// [MQTT-3.8.3-5], for 3.1.1 [MQTT3-3-8.3-4]: reserved bits, QoS 3, and Retain Handling 3 in 5.0.
 #[tokio::test]
 async fn impossible_subscription_options_are_refused() {
     let broker = Broker::start();

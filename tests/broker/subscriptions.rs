@@ -178,7 +178,8 @@ async fn versions_meet_in_one_topic() {
     }
 }
 
-/// [MQTT-4.7.1-2] [MQTT-4.7.1-3] [MQTT-4.7.3-4], for 3.1.1 [MQTT3-4.7.3-4]
+/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-4], for 3.1.1 [MQTT3-4.7.1-2] [MQTT3-4.7.1-3]
+/// [MQTT3-4.7.3-4]
 #[tokio::test]
 async fn filters_select_as_the_standard_shows() {
     let broker = Broker::start();
