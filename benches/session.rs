@@ -19,7 +19,7 @@ use dunlin::packet::{
 };
 use dunlin::router::{
     Acknowledged, Attach, Attachment, Courier, Flushing, Origin, OutboundLimits, RetainedLimits,
-    Router, RouterLimits, Signal, Wire,
+    Router, RouterLimits, Signal, Strategy, Wire,
 };
 use dunlin::session::{Effects, Limits, Offer, Room, Session, SubscriptionIds, Terms, Verdict};
 use dunlin::storage::Memory;
@@ -87,6 +87,7 @@ impl Broker {
             session: limits(),
             outbound: OutboundLimits { soft_bytes_max: 256 * 1024, hard_bytes_max: 1024 * 1024 },
             retained: RetainedLimits { messages_max: 1_000, bytes_max: 1_000_000 },
+            sharing: Strategy::LeastInflight,
         };
         let metrics = Arc::new(Metrics::new(1));
         let now = Now { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH };
@@ -212,8 +213,13 @@ fn sessions(criterion: &mut Criterion) {
         expires_at: None,
     });
     let ids = SubscriptionIds::new();
-    let offer =
-        Offer { message: &message, qos: QoS::AtLeastOnce, retain: false, subscription_ids: &ids };
+    let offer = Offer {
+        message: &message,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: &ids,
+        ticket: None,
+    };
     let (limits, terms, now) = (limits(), terms(), Instant::now());
     let mut effects = Effects::default();
     let mut group = criterion.benchmark_group("session");

@@ -48,6 +48,37 @@ pub struct Subscription {
 /// [MQTT-3.3.4-3]. Nearly always none or one.
 pub type SubscriptionIds = SmallVec<[SubscriptionId; 2]>;
 
+/// The place of a message that belongs to a group (5.0 s4.8.2), so that it can be given back.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// The Shared Subscription, the same value for as long as it has a member.
+    pub group: Arc<SubscriptionFilter>,
+    /// In the order in which the group got its messages.
+    pub position: u64,
+    /// Which of the group's lanes it waits in: messages of one lane stay in order.
+    pub lane: u8,
+    pub standing: TicketStanding,
+}
+
+/// Whether a store was told that the group owes the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TicketStanding {
+    /// It is gone with the process, as all of the group's members are.
+    Fleeting,
+    /// [`Change::GroupQueued`] was submitted: [`Change::GroupUnqueued`] has to follow.
+    Kept,
+}
+
+impl Ticket {
+    /// What a store is told when the group no longer owes the message.
+    #[must_use]
+    pub fn settled(&self) -> Option<Change> {
+        let Self { group, position, standing, .. } = self;
+        let kept = *standing == TicketStanding::Kept;
+        kept.then(|| Change::GroupUnqueued { group: Arc::clone(group), position: *position })
+    }
+}
+
 /// One message a Session owes its client, as this client's Subscription wants it.
 #[derive(Clone, Debug)]
 pub struct Owed {
@@ -57,6 +88,8 @@ pub struct Owed {
     /// The RETAIN flag to send.
     pub retain: bool,
     pub subscription_ids: SubscriptionIds,
+    /// Of a message that came through a Shared Subscription.
+    pub ticket: Option<Ticket>,
 }
 
 /// One durable fact. Those of a Session name it by its Client Identifier.
@@ -119,6 +152,18 @@ pub enum Change {
     Forgotten {
         client_id: ClientId,
         id: PacketId,
+    },
+    /// A group with a member that is kept owes this message, be it waiting or sent to a member.
+    GroupQueued {
+        group: Arc<SubscriptionFilter>,
+        position: u64,
+        lane: u8,
+        message: Arc<Message>,
+    },
+    /// A member acknowledged it, it became a QoS 2 member's own, or it was dropped.
+    GroupUnqueued {
+        group: Arc<SubscriptionFilter>,
+        position: u64,
     },
     WillKept {
         client_id: ClientId,

@@ -17,10 +17,10 @@ use crate::change::SessionExpiry;
 use crate::cluster::{Cluster, Standalone};
 use crate::config::{
     Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
-    StorageEngine, Warning,
+    SharingStrategy, StorageEngine, Warning,
 };
 use crate::metrics::Metrics;
-use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits};
+use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
 use crate::server::{Entrance, Limiter, Server, Shared, Totals};
 use crate::session::Limits;
 use crate::storage;
@@ -218,6 +218,13 @@ fn router_limits(config: &Config) -> RouterLimits {
         retained: RetainedLimits {
             messages_max: config.retained.messages_max,
             bytes_max: config.retained.bytes_max,
+        },
+        sharing: match config.shared.strategy {
+            SharingStrategy::LeastInflight => Strategy::LeastInflight,
+            SharingStrategy::RoundRobin => Strategy::RoundRobin,
+            SharingStrategy::HashTopic => Strategy::HashTopic,
+            SharingStrategy::HashPublisher => Strategy::HashPublisher,
+            SharingStrategy::Sticky => Strategy::Sticky,
         },
     }
 }

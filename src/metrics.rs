@@ -81,6 +81,8 @@ pub struct Counters {
     pub dropped_queue_full: Counter,
     pub dropped_too_large: Counter,
     pub dropped_expired: Counter,
+    /// Owed by a Session or a group that ended.
+    pub dropped_ended: Counter,
     /// Not retained, because the retained messages reached their limit.
     pub retained_refused: Counter,
     /// Queued and inflight messages of all Sessions, as they are accounted.
@@ -97,6 +99,8 @@ pub struct Metrics {
     pub sessions: Gauge,
     pub retained_messages: Gauge,
     pub retained_bytes: Gauge,
+    /// Groups with at least one member.
+    pub shared_subscriptions: Gauge,
 }
 
 impl Metrics {
@@ -108,6 +112,7 @@ impl Metrics {
             sessions: Gauge::default(),
             retained_messages: Gauge::default(),
             retained_bytes: Gauge::default(),
+            shared_subscriptions: Gauge::default(),
         }
     }
 

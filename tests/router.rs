@@ -28,6 +28,9 @@ mod held;
 /// Retained Messages, and their replay in slices.
 #[path = "router/retained.rs"]
 mod retained;
+/// Groups that share a Subscription.
+#[path = "router/shared.rs"]
+mod shared;
 /// One Client Identifier, several connections.
 #[path = "router/takeover.rs"]
 mod takeover;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::checked::{
     Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, OutboundLimits, RetainedLimits,
-    SessionExpiryMax, SessionLimits, Storage, StorageEngine, usable_cores,
+    SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage, StorageEngine, usable_cores,
 };
 use super::listeners;
 use super::mistake::{Problem, Warning};
@@ -16,6 +16,13 @@ use super::reader::Reader;
 use super::value;
 
 pub(super) const ENGINES: &[(&str, StorageEngine)] = &[("memory", StorageEngine::Memory)];
+pub(super) const STRATEGIES: &[(&str, SharingStrategy)] = &[
+    ("least_inflight", SharingStrategy::LeastInflight),
+    ("round_robin", SharingStrategy::RoundRobin),
+    ("hash_topic", SharingStrategy::HashTopic),
+    ("hash_publisher", SharingStrategy::HashPublisher),
+    ("sticky", SharingStrategy::Sticky),
+];
 pub(super) const LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -59,6 +66,11 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
         session: session(&raw.session, reader),
         outbound: outbound(&raw.outbound, reader),
         retained: retained(&raw.retained, reader),
+        shared: Shared {
+            strategy: reader
+                .choice("shared.strategy", &raw.shared.strategy, STRATEGIES)
+                .unwrap_or(default.shared.strategy),
+        },
         log: log(&raw.log, reader),
         listeners: listeners::check(&raw.listener, reader, warnings),
     };

@@ -19,6 +19,7 @@ pub struct Config {
     pub session: SessionLimits,
     pub outbound: OutboundLimits,
     pub retained: RetainedLimits,
+    pub shared: Shared,
     pub log: Log,
 }
 
@@ -130,6 +131,21 @@ pub struct RetainedLimits {
     pub bytes_max: u64,
 }
 
+/// How Shared Subscriptions choose among their members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    pub strategy: SharingStrategy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharingStrategy {
+    LeastInflight,
+    RoundRobin,
+    HashTopic,
+    HashPublisher,
+    Sticky,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     pub level: LogLevel,
@@ -170,6 +186,7 @@ impl Default for Config {
             session: SessionLimits::default(),
             outbound: OutboundLimits::default(),
             retained: RetainedLimits::default(),
+            shared: Shared { strategy: SharingStrategy::LeastInflight },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
         }
     }

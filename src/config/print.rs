@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
 
-use super::check::{ENGINES, FORMATS, LEVELS};
+use super::check::{ENGINES, FORMATS, LEVELS, STRATEGIES};
 use super::checked::{
     Anonymous, Config, ConnectionsMax, Limits, Listener, OutboundLimits, RetainedLimits,
     SessionExpiryMax, SessionLimits,
@@ -33,6 +33,8 @@ impl Display for Toml<'_> {
         session(&config.session, to)?;
         outbound(&config.outbound, to)?;
         retained(&config.retained, to)?;
+        writeln!(to, "\n[shared]")?;
+        writeln!(to, "strategy = {}", word(STRATEGIES, &config.shared.strategy))?;
         writeln!(to, "\n[log]")?;
         writeln!(to, "level = {}", word(LEVELS, &config.log.level))?;
         writeln!(to, "format = {}", word(FORMATS, &config.log.format))?;

@@ -10,11 +10,14 @@ use super::courier::Courier;
 use super::flush::{self, Leaving};
 use super::link::{Flow, Link, Signal, Wire};
 use super::publish::Origin;
+use super::shared_subscription::{Connection, Group, Membership};
 use super::slot::{Attachment, Slot, SlotState};
-use crate::change::{CommitNumber, Epoch, SessionExpiry};
+use crate::change::{CommitNumber, Epoch, Owed, SessionExpiry, Ticket};
 use crate::message::Publication;
 use crate::packet::ClientId;
-use crate::session::{Farewell, Lives, Parting, Session, Terms, Will, WillFate};
+use crate::session::{
+    DropReason, Effects, Farewell, Lives, Parting, Session, Terms, Will, WillFate,
+};
 use crate::topic::SubscriptionFilter;
 
 /// A connection that may have a Session.
@@ -68,6 +71,30 @@ pub enum Leave {
 struct Remains {
     filters: Vec<SubscriptionFilter>,
     wills: SmallVec<[Will; 2]>,
+    /// Messages of groups that it did not acknowledge.
+    given_back: Vec<Owed>,
+    /// Groups that may have to give what waits to others.
+    groups: Vec<Arc<Group>>,
+}
+
+impl Remains {
+    /// Takes from a Session without a connection what its groups may give to others.
+    fn take_back(&mut self, session: &mut Session, of: &[Membership], effects: &mut Effects) {
+        if !of.is_empty() {
+            let is_member = |ticket: &Ticket| {
+                of.iter().any(|membership| Arc::ptr_eq(&membership.group.id, &ticket.group))
+            };
+            self.given_back.extend(session.give_back(effects, is_member));
+        }
+    }
+
+    /// Takes what a Session that ended leaves.
+    fn inherit(&mut self, session: &mut Session, effects: &mut Effects) {
+        self.filters = session.filters().cloned().collect();
+        // Also of groups it had left before it acknowledged all of theirs.
+        self.given_back.extend(session.give_back(effects, |_| true));
+        effects.drop_messages(DropReason::Ended, session.owed_messages());
+    }
 }
 
 impl Router {
@@ -94,6 +121,7 @@ impl Router {
         let superseded = state.link.take();
         if let Some(link) = &superseded {
             state.promised = state.promised.max(link.outbound.promised());
+            state.tell_groups(&slot, Connection::Away);
         }
         let session_present =
             self.settle_session(courier, state, &attach, superseded.is_some(), &mut remains);
@@ -107,9 +135,11 @@ impl Router {
         self.open_link(courier, &mut link, &packet, commit);
         courier.give_buffer(packet);
         let mut replaying = false;
+        state.tell_groups(&slot, Connection::There);
         if let Some(session) = &mut state.session {
             let before = session.bytes();
             self.pump(session, &mut link, courier);
+            self.draw(&slot, session, &mut link, &state.memberships, courier);
             courier.counters.session_bytes.change(before, session.bytes());
             self.journal_changes(courier);
             replaying = session.is_replaying();
@@ -151,14 +181,17 @@ impl Router {
             if took_over {
                 // That connection is lost; a Will that waits is cancelled by this one.
                 let at = courier.now.monotonic;
+                remains.take_back(session, &state.memberships, effects);
                 remains.wills.extend(session.away(at, at, effects).will);
             }
             session.resume(attach.expiry, effects); // [MQTT-3.1.2-5]
+            courier.counters.session_bytes.change(before, session.bytes());
             return true;
         }
+        state.memberships.clear();
         if let Some(mut old) = state.session.take() {
-            remains.filters = old.filters().cloned().collect();
             remains.wills.extend(old.end(effects).will);
+            remains.inherit(&mut old, effects);
         } else {
             self.metrics.sessions.add(1);
         }
@@ -230,7 +263,12 @@ impl Router {
         if ending == Ending::Shutdown {
             return Leave::Left(leaving);
         }
+        let before = session.bytes();
+        remains.take_back(session, &state.memberships, &mut courier.effects);
+        courier.counters.session_bytes.change(before, session.bytes());
         let parting = session.away(now, now, &mut courier.effects);
+        state.tell_groups(slot, Connection::Away);
+        remains.groups = state.waiting_groups();
         self.part(courier, slot, state, parting, &mut remains);
         self.journal_changes(courier);
         drop(guard);
@@ -259,9 +297,10 @@ impl Router {
             }
             Lives::Ended => {
                 self.schedule.cancel(state.scheduled.take());
-                if let Some(session) = state.session.take() {
-                    remains.filters = session.filters().cloned().collect();
+                state.memberships.clear();
+                if let Some(mut session) = state.session.take() {
                     courier.counters.session_bytes.change(session.bytes(), 0);
+                    remains.inherit(&mut session, &mut courier.effects);
                     self.metrics.sessions.subtract(1);
                 }
             }
@@ -292,7 +331,11 @@ impl Router {
     /// What a Session that ended leaves behind, without any lock held.
     fn bury(&self, courier: &mut Courier, slot: &Arc<Slot>, remains: Remains) {
         for filter in &remains.filters {
-            self.subscriptions.reconcile(slot, filter);
+            self.reconcile(courier, slot, filter);
+        }
+        self.hand_over(courier, remains.given_back);
+        for group in &remains.groups {
+            self.distribute(courier, group);
         }
         if slot.lock().is_over() {
             self.registry.remove(slot);
@@ -317,7 +360,7 @@ mod tests {
     use crate::change::{Keeps, Recorded, Subscription};
     use crate::metrics::Metrics;
     use crate::packet::{ProtocolVersion, QoS, SubscriptionOptions};
-    use crate::router::{OutboundLimits, RetainedLimits, RouterLimits};
+    use crate::router::{OutboundLimits, RetainedLimits, RouterLimits, Strategy};
     use crate::session::Limits;
     use crate::time::Now;
 
@@ -374,6 +417,7 @@ mod tests {
             },
             outbound: OutboundLimits { soft_bytes_max: 1 << 20, hard_bytes_max: 1 << 20 },
             retained: RetainedLimits { messages_max: usize::MAX, bytes_max: u64::MAX },
+            sharing: Strategy::LeastInflight,
         };
         Router::new(limits, Arc::new(Nowhere), Arc::new(Metrics::new(1)))
     }

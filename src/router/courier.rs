@@ -117,6 +117,7 @@ impl Courier {
                 DropReason::QueueFull => &self.counters.dropped_queue_full,
                 DropReason::TooLarge => &self.counters.dropped_too_large,
                 DropReason::Expired => &self.counters.dropped_expired,
+                DropReason::Ended => &self.counters.dropped_ended,
             };
             counter.add(count.into());
         }

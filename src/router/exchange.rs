@@ -46,13 +46,16 @@ impl Router {
         act: impl FnOnce(&mut Session, &mut Link, &mut Courier) -> R,
     ) -> Option<Answered<R>> {
         let mut guard = attachment.slot.lock();
-        let SlotState { session, link, generation, .. } = &mut *guard;
+        let SlotState { session, link, generation, memberships, .. } = &mut *guard;
         if *generation != attachment.generation {
             return None;
         }
         let (session, link) = (session.as_mut()?, link.as_mut()?);
         let (session_bytes, outbound_bytes) = (session.bytes(), link.outbound.bytes());
         let result = act(session, link, courier);
+        if !memberships.is_empty() {
+            self.draw(&attachment.slot, session, link, memberships, courier);
+        }
         let commit = self.journal_changes(courier);
         courier.counters.session_bytes.change(session_bytes, session.bytes());
         courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
@@ -227,7 +230,7 @@ impl Router {
             session.subscribe(filter, subscription, &self.limits.session, &mut courier.effects)
         })?;
         if answered.result.is_ok() {
-            self.subscriptions.reconcile(&attachment.slot, filter);
+            self.reconcile(courier, &attachment.slot, filter);
         }
         Some(answered)
     }
@@ -243,7 +246,7 @@ impl Router {
             session.unsubscribe(filter, &mut courier.effects)
         })?;
         if answered.result {
-            self.subscriptions.reconcile(&attachment.slot, filter);
+            self.reconcile(courier, &attachment.slot, filter);
         }
         Some(answered)
     }
@@ -259,21 +262,23 @@ impl Router {
     ) -> Step {
         let answered = self.with_session(courier, attachment, |session, link, courier| {
             session.end_replay_step(step, messages, next, |session, offer| {
-                self.deliver_retained(session, link, courier, offer);
+                self.send_at_once(session, link, courier, offer);
             });
             if session.is_replaying() { Step::More } else { Step::Done }
         });
         answered.map_or(Step::Done, |answered| answered.result)
     }
 
-    fn deliver_retained(
+    /// Sends a message to a client that was found to have room for it.
+    pub(super) fn send_at_once(
         &self,
         session: &mut Session,
         link: &mut Link,
         courier: &mut Courier,
         offer: Offer<'_>,
     ) {
-        // A slice was measured to fit, so room is asked for once a slice and not for each message.
+        // A slice was measured to fit, so room is asked for once a slice and not for each message;
+        // before a group's message it was just looked for.
         let delivery = if offer.qos > QoS::AtMostOnce {
             let limits = &self.limits.session;
             let effects = &mut courier.effects;

@@ -131,7 +131,7 @@ impl Router {
         written: Option<usize>,
     ) -> Option<Taken> {
         let mut guard = slot.lock();
-        let SlotState { session, link, generation, .. } = &mut *guard;
+        let SlotState { session, link, generation, memberships, .. } = &mut *guard;
         if *generation != taken.generation {
             drop(guard);
             say_superseded(taken);
@@ -156,10 +156,11 @@ impl Router {
         }
         taken.batch.recycle(&mut courier.spare);
         if let Some(session) = session
-            && session.has_queued()
+            && (session.has_queued() || !memberships.is_empty())
         {
             let before = session.bytes();
             self.pump(session, link, courier);
+            self.draw(slot, session, link, memberships, courier);
             self.journal_changes(courier);
             courier.counters.session_bytes.change(before, session.bytes());
             courier.count_drops();

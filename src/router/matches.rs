@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use super::slot::{Slot, SlotKey};
-use super::subscriptions::{Entry, Subscriptions, TreeEpoch};
+use super::shared_subscription::Group;
+use super::slot::Slot;
+use super::subscriptions::{Entry, Match, Subscriptions, TreeEpoch};
 use crate::packet::QoS;
 use crate::session::SubscriptionIds;
 use crate::topic::TopicName;
@@ -39,7 +40,9 @@ pub(super) struct Taker {
 #[derive(Debug, Default)]
 pub(super) struct Matches {
     pub(super) takers: Vec<Taker>,
-    /// The highest QoS any of them was granted.
+    /// One member of each takes it too.
+    pub(super) groups: Vec<Arc<Group>>,
+    /// The highest QoS any of them was granted; of a group the highest there is.
     pub(super) qos: Option<QoS>,
 }
 
@@ -82,7 +85,13 @@ impl MatchCache {
     fn match_anew(&mut self, topic: &TopicName, tree: &Subscriptions) -> Remembered {
         let mut matches = Matches::default();
         let mut places = HashMap::with_hasher(RandomState::new());
-        let epoch = tree.for_each_match(topic, |key, entry| matches.add(key, entry, &mut places));
+        let epoch = tree.for_each_match(topic, |found| match found {
+            Match::Client(slot, entry) => matches.add(slot, entry, &mut places),
+            Match::Group(group) => {
+                matches.qos = Some(QoS::ExactlyOnce);
+                matches.groups.push(Arc::clone(group));
+            }
+        });
         let remembered = Remembered { epoch, matches: Rc::new(matches) };
         self.remember(topic, remembered.clone());
         remembered
@@ -90,22 +99,26 @@ impl MatchCache {
 
     fn remember(&mut self, topic: &TopicName, remembered: Remembered) {
         let matches = &remembered.matches;
-        if self.topics.len() >= TOPICS_MAX || self.takers + matches.takers.len() > TAKERS_MAX {
+        if self.topics.len() >= TOPICS_MAX || self.takers + matches.len() > TAKERS_MAX {
             self.topics.clear();
             self.takers = 0;
         }
-        self.takers += matches.takers.len();
+        self.takers += matches.len();
         if let Some(old) = self.topics.insert(topic.clone(), remembered) {
-            self.takers -= old.matches.takers.len();
+            self.takers -= old.matches.len();
         }
     }
 }
 
 impl Matches {
-    fn add(&mut self, key: &SlotKey, entry: &Entry, places: &mut Places) {
+    fn len(&self) -> usize {
+        self.takers.len() + self.groups.len()
+    }
+
+    fn add(&mut self, slot: &Arc<Slot>, entry: &Entry, places: &mut Places) {
         let options = entry.subscription.options;
         self.qos = self.qos.max(Some(options.qos));
-        if let Some(taker) = self.find(key, entry.incarnation, places) {
+        if let Some(taker) = self.find(slot, entry.incarnation, places) {
             taker.qos = taker.qos.max(options.qos);
             taker.no_local &= options.no_local;
             taker.retain_as_published |= options.retain_as_published;
@@ -113,10 +126,10 @@ impl Matches {
             return;
         }
         if self.takers.len() >= LINEAR_MAX {
-            places.insert((Arc::as_ptr(&key.0), entry.incarnation), self.takers.len());
+            places.insert((Arc::as_ptr(slot), entry.incarnation), self.takers.len());
         }
         self.takers.push(Taker {
-            slot: Arc::clone(&key.0),
+            slot: Arc::clone(slot),
             incarnation: entry.incarnation,
             qos: options.qos,
             no_local: options.no_local,
@@ -126,13 +139,13 @@ impl Matches {
     }
 
     /// The first takers are found by looking, the others through `places`.
-    fn find(&mut self, key: &SlotKey, incarnation: u64, places: &Places) -> Option<&mut Taker> {
+    fn find(&mut self, slot: &Arc<Slot>, incarnation: u64, places: &Places) -> Option<&mut Taker> {
         let first = self.takers.iter().take(LINEAR_MAX);
         let place = first
             .enumerate()
-            .find(|(_, taker)| taker.incarnation == incarnation && Arc::ptr_eq(&taker.slot, &key.0))
+            .find(|(_, taker)| taker.incarnation == incarnation && Arc::ptr_eq(&taker.slot, slot))
             .map(|(place, _)| place)
-            .or_else(|| places.get(&(Arc::as_ptr(&key.0), incarnation)).copied())?;
+            .or_else(|| places.get(&(Arc::as_ptr(slot), incarnation)).copied())?;
         self.takers.get_mut(place)
     }
 }

@@ -5,11 +5,13 @@
 //! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
 //! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
 //! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
-//! - [`subscriptions`]: the tree, kept in step with the Sessions.
+//! - [`subscriptions`]: the trees, kept in step with the Sessions.
+//! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
+//!   [`standing`]: which of them could take something.
 //! - [`retained`]: Retained Messages and their replay; [`schedule`]: what ends while nobody looks.
 //!
 //! The lock rule: a thread holds at most one slot, and never a slot together with the subscription
-//! tree, the retained tree or a guard of the registry. Nothing here awaits, and no Session calls
+//! tree, the retained tree or a guard of the registry; a group's lock is a leaf. Nothing here awaits, and no Session calls
 //! another: a message received is delivered only after its sender's slot is unlocked, so nobody can
 //! deadlock by publishing to whoever publishes to him.
 
@@ -25,7 +27,10 @@ mod publish;
 mod registry;
 mod retained;
 mod schedule;
+mod shared_subscription;
+mod sharing;
 mod slot;
+mod standing;
 mod subscriptions;
 mod vital;
 
@@ -42,6 +47,7 @@ pub use flush::{Flushing, Leaving};
 pub use link::{Flags, Signal, Wire};
 pub use publish::{Origin, Outcome};
 pub use retained::{RetainedLimits, Step};
+pub use shared_subscription::{GroupStatus, Strategy};
 pub use slot::{Attachment, OutboundLimits};
 
 use registry::Registry;
@@ -67,6 +73,7 @@ pub struct RouterLimits {
     pub session: Limits,
     pub outbound: OutboundLimits,
     pub retained: RetainedLimits,
+    pub sharing: Strategy,
 }
 
 impl Router {

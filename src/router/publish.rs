@@ -6,12 +6,12 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
-use super::matches::Taker;
-use super::slot::{Attachment, Slot};
-use crate::change::{CommitNumber, Keeps};
+use super::shared_subscription::queued;
+use super::slot::{Attachment, Slot, SlotState};
+use crate::change::{CommitNumber, Epoch, Keeps, Recorded, Ticket};
 use crate::message::{Message, Publication};
-use crate::packet::{Delivery, QoS};
-use crate::session::{DropReason, Offer, Refusal, Room, Session, Verdict};
+use crate::packet::{ClientId, Delivery, QoS};
+use crate::session::{DropReason, Offer, Refusal, Room, Session, SubscriptionIds, Verdict};
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,17 @@ pub enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn is(&self, slot: &Arc<Slot>) -> bool {
+    fn client(&self) -> &Attachment {
         let (Self::Will(client) | Self::Refusable(client) | Self::Unrefusable(client)) = self;
-        Arc::ptr_eq(&client.slot, slot)
+        client
+    }
+
+    pub(super) fn client_id(&self) -> &ClientId {
+        self.client().client_id()
+    }
+
+    fn is(&self, slot: &Arc<Slot>) -> bool {
+        Arc::ptr_eq(&self.client().slot, slot)
     }
 }
 
@@ -54,11 +62,31 @@ impl Outcome {
 }
 
 /// What the deliveries of one publication have in common.
-struct Delivering<'a> {
-    publication: &'a Publication<'a>,
+pub(super) struct Delivering<'a> {
+    pub(super) publication: &'a Publication<'a>,
     /// The publication on its own, if anybody may have to keep it.
-    message: Option<Arc<Message>>,
-    outcome: Outcome,
+    pub(super) message: Option<Arc<Message>>,
+    pub(super) outcome: Outcome,
+}
+
+/// One Session to deliver to, and how its Subscriptions want it.
+#[derive(Clone, Copy)]
+pub(super) struct Recipient<'a> {
+    pub(super) slot: &'a Arc<Slot>,
+    pub(super) incarnation: u64,
+    pub(super) qos: QoS,
+    pub(super) retain_as_published: bool,
+    pub(super) subscription_ids: &'a SubscriptionIds,
+    /// It is asked as a member of a group: it takes the message at once or not at all.
+    pub(super) ticket: Option<&'a Ticket>,
+}
+
+/// What came of asking a Session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    Settled,
+    /// A member of a group that cannot take it at once: another one is asked.
+    NotNow,
 }
 
 impl Router {
@@ -93,62 +121,94 @@ impl Router {
             if taker.no_local && origin.is(&taker.slot) {
                 continue; // [MQTT-3.8.3-3]
             }
-            self.deliver(courier, taker, &mut encoder, &mut delivering);
+            let recipient = Recipient {
+                slot: &taker.slot,
+                incarnation: taker.incarnation,
+                qos: taker.qos,
+                retain_as_published: taker.retain_as_published,
+                subscription_ids: &taker.subscription_ids,
+                ticket: None,
+            };
+            let delivered = self.deliver(courier, &recipient, &mut encoder, &mut delivering);
+            delivering.outcome.takers += usize::from(delivered == Delivered::Settled);
+        }
+        for group in &matches.groups {
+            self.share(courier, group, &mut encoder, &mut delivering, origin);
         }
         courier.scratch = Some(scratch);
         courier.count_drops();
         Ok(delivering.outcome)
     }
 
-    fn deliver(
+    /// Asks one Session to take a publication.
+    pub(super) fn deliver(
         &self,
         courier: &mut Courier,
-        taker: &Taker,
+        taker: &Recipient<'_>,
         encoder: &mut Encoder<'_>,
         delivering: &mut Delivering<'_>,
-    ) {
+    ) -> Delivered {
         let mut guard = taker.slot.lock();
         let state = &mut *guard;
         if state.incarnation != taker.incarnation {
-            return; // Of a Session that ended; its Subscriptions are about to leave the tree.
+            // Of a Session that ended; its Subscriptions are about to leave the tree.
+            return Delivered::NotNow;
         }
-        let Some(session) = &mut state.session else { return };
-        delivering.outcome.takers += 1;
+        let delivered = self.deliver_to(courier, taker, state, encoder, delivering);
+        if !state.memberships.is_empty()
+            && let (Some(session), Some(link)) = (&state.session, &state.link)
+        {
+            let soft = self.limits.outbound.soft_bytes_max;
+            taker.slot.standing.update(session, link, &self.limits.session, soft);
+        }
+        delivered
+    }
+
+    /// The same, with the slot locked.
+    fn deliver_to(
+        &self,
+        courier: &mut Courier,
+        taker: &Recipient<'_>,
+        state: &mut SlotState,
+        encoder: &mut Encoder<'_>,
+        delivering: &mut Delivering<'_>,
+    ) -> Delivered {
+        let Some(session) = &mut state.session else { return Delivered::NotNow };
+        let link = state.link.as_mut();
         let publication = delivering.publication;
+        let Recipient { subscription_ids, ticket, .. } = *taker;
         let retain = publication.retain && taker.retain_as_published; // [MQTT-3.3.1-12]
         let qos = publication.qos.min(taker.qos); // [MQTT-3.8.4-8]
         let soft = self.limits.outbound.soft_bytes_max;
         let mut commit = CommitNumber::NONE;
         let delivery = match &delivering.message {
             Some(message) if qos > QoS::AtMostOnce => {
-                let room = room(state.link.as_ref(), soft);
-                let terms = state.link.as_ref().map(|link| &link.terms);
-                let offer =
-                    Offer { message, qos, retain, subscription_ids: &taker.subscription_ids };
-                let before = session.bytes();
-                let verdict =
-                    session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
-                courier.counters.session_bytes.change(before, session.bytes());
+                let offer = Offer { message, qos, retain, subscription_ids, ticket };
+                if ticket.is_some() && !self.takes_now(session, link.as_deref(), offer) {
+                    return Delivered::NotNow;
+                }
+                let verdict = self.offer(courier, session, link.as_deref(), offer);
                 commit = self.journal_changes(courier);
                 delivering.outcome.commit = delivering.outcome.commit.max(commit);
                 delivering.outcome.refused += usize::from(verdict == Verdict::Refused);
                 delivering.outcome.accepted += usize::from(verdict != Verdict::Refused);
                 match verdict {
                     Verdict::Send(delivery) => delivery,
-                    Verdict::Queued => return note_live(session, publication),
-                    Verdict::Refused | Verdict::Dropped => return,
+                    Verdict::Queued => {
+                        note_live(session, publication);
+                        return Delivered::Settled;
+                    }
+                    Verdict::Refused | Verdict::Dropped => return Delivered::Settled,
                 }
             }
             Some(_) | None => Delivery::AtMostOnce,
         };
-        let Some(link) = &mut state.link else {
-            return courier.effects.drop_message(DropReason::Offline);
-        };
-        let chosen = encoder.choose(link.terms.version, delivery, &taker.subscription_ids);
+        let Some(link) = link else { return refused(courier, taker, DropReason::Offline) };
+        let chosen = encoder.choose(link.terms.version, delivery, subscription_ids);
         if delivery == Delivery::AtMostOnce
             && let Some(reason) = at_most_once_refused(link, chosen.length, soft)
         {
-            return courier.effects.drop_message(reason);
+            return refused(courier, taker, reason);
         }
         let before = link.outbound.bytes();
         if matches!(delivery, Delivery::ExactlyOnce { .. })
@@ -167,7 +227,38 @@ impl Router {
         courier.spend(chosen.length);
         courier.counters.publishes_sent.add(1);
         note_live(session, publication);
-        Self::soiled(courier, &taker.slot, link);
+        Self::soiled(courier, taker.slot, link);
+        Delivered::Settled
+    }
+
+    fn offer(
+        &self,
+        courier: &mut Courier,
+        session: &mut Session,
+        link: Option<&Link>,
+        offer: Offer<'_>,
+    ) -> Verdict {
+        let room = room(link, self.limits.outbound.soft_bytes_max);
+        let terms = link.map(|link| &link.terms);
+        if let Some(ticket) = offer.ticket {
+            // Until it is acknowledged the group owes it, whatever becomes of this member.
+            let change = queued(ticket, offer.message);
+            let recorded = change.map(|change| Recorded { epoch: Epoch::default(), change });
+            courier.effects.changes.extend(recorded);
+        }
+        let before = session.bytes();
+        let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
+        courier.counters.session_bytes.change(before, session.bytes());
+        verdict
+    }
+
+    /// Whether a member of a group can send a message of QoS 1 or 2 at once.
+    fn takes_now(&self, session: &Session, link: Option<&Link>, offer: Offer<'_>) -> bool {
+        link.is_some_and(|link| {
+            room(Some(link), self.limits.outbound.soft_bytes_max) == Room::Open
+                && session.takes_at_once(&link.terms, &self.limits.session)
+                && offer.fits(&link.terms)
+        })
     }
 
     /// Submits what the last decision changed, under the lock it was made under.
@@ -191,6 +282,15 @@ fn note_live(session: &mut Session, publication: &Publication<'_>) {
     if publication.retain && session.is_replaying() {
         session.note_live(publication.topic);
     }
+}
+
+/// A message of QoS 0 that a client does not take: another member of its group may.
+fn refused(courier: &mut Courier, taker: &Recipient<'_>, reason: DropReason) -> Delivered {
+    if taker.ticket.is_some() {
+        return Delivered::NotNow;
+    }
+    courier.effects.drop_message(reason);
+    Delivered::Settled
 }
 
 fn at_most_once_refused(link: &Link, length: usize, soft: usize) -> Option<DropReason> {

@@ -8,6 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::link::{Flow, Link};
 use super::schedule::Place;
+use super::shared_subscription::Membership;
+use super::standing::Standing;
 use super::vital::Vital;
 use crate::change::CommitNumber;
 use crate::packet::ClientId;
@@ -17,6 +19,8 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(super) struct Slot {
     client_id: ClientId,
+    /// For its groups; kept up only while it is a member of one.
+    pub(super) standing: Standing,
     state: Mutex<SlotState>,
 }
 
@@ -35,6 +39,8 @@ pub(super) struct SlotState {
     pub(super) away_since: Option<Instant>,
     /// When the schedule looks at this slot next, so that it stands there once.
     pub(super) scheduled: Option<Place>,
+    /// The groups whose messages it takes.
+    pub(super) memberships: Vec<Membership>,
 }
 
 /// What a connection may hold unwritten, in bytes.
@@ -89,8 +95,9 @@ impl Slot {
             promised: CommitNumber::NONE,
             away_since: None,
             scheduled: None,
+            memberships: Vec::new(),
         };
-        Self { client_id, state: Mutex::new(state) }
+        Self { client_id, standing: Standing::default(), state: Mutex::new(state) }
     }
 
     pub(super) fn client_id(&self) -> &ClientId {

@@ -1,12 +1,15 @@
-//! The subscription tree, kept in step with what the Sessions say.
+//! The subscription trees, kept in step with what the Sessions say.
 
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::slot::{Slot, SlotKey};
+use super::shared_subscription::{Connection, Estate, Group, Membership, Strategy};
+use super::slot::{Slot, SlotKey, SlotState};
 use super::vital::Vital;
 use crate::change::Subscription;
 use crate::topic::{SubscriptionFilter, SubscriptionTree, TopicFilter, TopicName};
@@ -17,12 +20,62 @@ const SHARDS: usize = 64;
 /// Who is subscribed to what.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    tree: RwLock<SubscriptionTree<SlotKey, Entry>>,
+    trees: RwLock<Trees>,
+    /// The lock may be held while the trees' is taken, never the other way round.
+    groups: Mutex<Groups>,
     /// Changed whenever a filter with this first level changes.
     epochs: [AtomicU64; SHARDS],
     /// Changed whenever a filter whose first level is a wildcard changes.
     wildcard_epoch: AtomicU64,
     hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Trees {
+    clients: SubscriptionTree<SlotKey, Entry>,
+    groups: SubscriptionTree<GroupKey, ()>,
+}
+
+/// The Shared Subscriptions that have a member.
+#[derive(Debug, Default)]
+struct Groups {
+    by_filter: HashMap<SubscriptionFilter, Arc<Group>, RandomState>,
+    /// How many there ever were.
+    made: u64,
+}
+
+/// A group as the key of its filter: the same place in memory.
+#[derive(Clone, Debug)]
+struct GroupKey(Arc<Group>);
+
+impl PartialEq for GroupKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for GroupKey {}
+
+impl Hash for GroupKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+/// What came of bringing a group in step.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    /// Of groups that lost their last member.
+    pub(super) estates: Vec<Estate>,
+    /// How many groups there are.
+    pub(super) groups: usize,
+}
+
+/// Who takes messages of a topic, in one of the trees.
+#[derive(Debug)]
+pub(super) enum Match<'a> {
+    Client(&'a Arc<Slot>, &'a Entry),
+    Group(&'a Arc<Group>),
 }
 
 /// A Subscription in the tree.
@@ -44,7 +97,8 @@ pub(super) struct TreeEpoch {
 impl Default for Subscriptions {
     fn default() -> Self {
         Self {
-            tree: RwLock::default(),
+            trees: RwLock::default(),
+            groups: Mutex::default(),
             epochs: std::array::from_fn(|_| AtomicU64::new(0)),
             wildcard_epoch: AtomicU64::new(0),
             hasher: RandomState::new(),
@@ -58,11 +112,12 @@ impl Subscriptions {
     /// The Session may change again, by a connection that took over, between its lock and the
     /// tree's; so whoever changed the tree looks at the Session once more, and the last one to do
     /// so finds them equal.
-    pub(super) fn reconcile(&self, slot: &Arc<Slot>, filter: &SubscriptionFilter) {
-        let mut wanted = Self::wanted(slot, filter);
+    pub(super) fn reconcile(&self, slot: &Arc<Slot>, filter: &TopicFilter) {
+        let subscription = SubscriptionFilter { share: None, filter: filter.clone() };
+        let mut wanted = slot.lock().wanted(&subscription);
         loop {
-            self.set(slot, &filter.filter, wanted);
-            let again = Self::wanted(slot, filter);
+            self.set(slot, filter, wanted);
+            let again = slot.lock().wanted(&subscription);
             if again == wanted {
                 return;
             }
@@ -70,46 +125,127 @@ impl Subscriptions {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.tree.read().subscriptions() == 0
+    /// The same for a Shared Subscription: makes the slot a member of its group, or no longer one.
+    pub(super) fn reconcile_shared(
+        &self,
+        slot: &Arc<Slot>,
+        filter: &SubscriptionFilter,
+        strategy: Strategy,
+    ) -> Joined {
+        let mut joined = Joined::default();
+        let mut wanted = slot.lock().wanted(filter);
+        loop {
+            let membership = self.set_member(slot, filter, wanted, strategy, &mut joined);
+            let mut state = slot.lock();
+            let again = state.wanted(filter);
+            if again == wanted {
+                state.memberships.retain(|membership| *membership.group.id != *filter);
+                state.memberships.extend(membership);
+                let connection =
+                    if state.link.is_some() { Connection::There } else { Connection::Away };
+                state.tell_groups(slot, connection);
+                return joined;
+            }
+            drop(state);
+            wanted = again;
+        }
     }
 
-    fn wanted(slot: &Slot, filter: &SubscriptionFilter) -> Option<Entry> {
-        let state = slot.lock();
-        let subscription = state.session.as_ref()?.subscription(filter)?;
-        Some(Entry { incarnation: state.incarnation, subscription })
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let trees = self.trees.read();
+        trees.clients.subscriptions() + trees.groups.subscriptions() == 0
+            && self.groups.lock().by_filter.is_empty()
     }
 
     fn set(&self, slot: &Arc<Slot>, filter: &TopicFilter, wanted: Option<Entry>) {
         let key = SlotKey(Arc::clone(slot));
-        let mut tree = Vital(self.tree.write());
+        let mut trees = Vital(self.trees.write());
         match wanted {
-            Some(entry) => drop(tree.insert(filter, key, entry)),
-            None => drop(tree.remove(filter, &key)),
+            Some(entry) => drop(trees.clients.insert(filter, key, entry)),
+            None => drop(trees.clients.remove(filter, &key)),
         }
+        self.changed(filter);
+    }
+
+    fn set_member(
+        &self,
+        slot: &Arc<Slot>,
+        filter: &SubscriptionFilter,
+        wanted: Option<Entry>,
+        strategy: Strategy,
+        joined: &mut Joined,
+    ) -> Option<Membership> {
+        let mut groups = Vital(self.groups.lock());
+        let known = groups.by_filter.get(filter).cloned();
+        let membership = match (wanted, known) {
+            (Some(entry), Some(group)) => {
+                let number = group.set_member(slot, entry);
+                Some(Membership { group, number })
+            }
+            (Some(entry), None) => {
+                let group = groups.begin(filter, strategy);
+                // Before anybody can find it, or it could be found without a member.
+                let number = group.set_member(slot, entry);
+                let mut trees = Vital(self.trees.write());
+                trees.groups.insert(&filter.filter, GroupKey(Arc::clone(&group)), ());
+                self.changed(&filter.filter);
+                Some(Membership { group, number })
+            }
+            (None, Some(group)) => {
+                if group.remove_member(slot) {
+                    groups.by_filter.remove(filter);
+                    let mut trees = Vital(self.trees.write());
+                    trees.groups.remove(&filter.filter, &GroupKey(Arc::clone(&group)));
+                    self.changed(&filter.filter);
+                    drop(trees);
+                    joined.estates.push(group.end());
+                }
+                None
+            }
+            (None, None) => None,
+        };
+        joined.groups = groups.by_filter.len();
+        membership
+    }
+
+    /// A filter was added or removed. Called under the trees' lock, so that a match and the epoch
+    /// read with it belong together.
+    fn changed(&self, filter: &TopicFilter) {
         let epoch = if filter.first_level_is_wildcard() {
             &self.wildcard_epoch
         } else {
             self.epochs.get(self.shard(filter.first_level())).unwrap_or(&self.wildcard_epoch)
         };
-        // Under the lock, so that a match and the epoch read with it belong together.
         epoch.fetch_add(1, Ordering::Release);
     }
 
+    pub(super) fn group(&self, filter: &SubscriptionFilter) -> Option<Arc<Group>> {
+        self.groups.lock().by_filter.get(filter).cloned()
+    }
+
+    pub(super) fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.lock().by_filter.values().cloned().collect()
+    }
+
     /// Calls `visit` with everybody subscribed to a matching filter, and says which state of the
-    /// tree that was.
+    /// trees that was.
     pub(super) fn for_each_match(
         &self,
         topic: &TopicName,
-        mut visit: impl FnMut(&SlotKey, &Entry),
+        mut visit: impl FnMut(Match<'_>),
     ) -> TreeEpoch {
         let shard = self.shard(topic.first_level());
-        let tree = Vital(self.tree.read());
+        let trees = Vital(self.trees.read());
         let epoch = self.epoch(shard);
-        tree.for_each_match(topic, |subscribers| {
+        trees.clients.for_each_match(topic, |subscribers| {
             for (key, entry) in subscribers.iter() {
-                visit(key, entry);
+                visit(Match::Client(&key.0, entry));
+            }
+        });
+        trees.groups.for_each_match(topic, |groups| {
+            for (key, ()) in groups.iter() {
+                visit(Match::Group(&key.0));
             }
         });
         epoch
@@ -133,5 +269,25 @@ impl Subscriptions {
         #[expect(clippy::cast_possible_truncation, reason = "a hash has enough bits left")]
         let hash = self.hasher.hash_one(first_level) as usize;
         hash % SHARDS
+    }
+}
+
+impl Groups {
+    fn begin(&mut self, filter: &SubscriptionFilter, strategy: Strategy) -> Arc<Group> {
+        /// Room for the positions of one group, far more than it will use.
+        const POSITIONS: u64 = 1 << 40;
+        let first_position = self.made.wrapping_mul(POSITIONS);
+        self.made += 1;
+        let group = Arc::new(Group::new(filter.clone(), strategy, first_position));
+        self.by_filter.insert(filter.clone(), Arc::clone(&group));
+        group
+    }
+}
+
+impl SlotState {
+    /// What the Session says of a filter.
+    fn wanted(&self, filter: &SubscriptionFilter) -> Option<Entry> {
+        let subscription = self.session.as_ref()?.subscription(filter)?;
+        Some(Entry { incarnation: self.incarnation, subscription })
     }
 }

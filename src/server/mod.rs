@@ -111,6 +111,7 @@ impl Totals {
             metrics.total(|counters| &counters.dropped_queue_full),
             metrics.total(|counters| &counters.dropped_too_large),
             metrics.total(|counters| &counters.dropped_expired),
+            metrics.total(|counters| &counters.dropped_ended),
         ];
         Self {
             publishes_received: metrics.total(|counters| &counters.publishes_received),

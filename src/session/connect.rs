@@ -216,7 +216,6 @@ pub fn accepted(
         maximum_packet_size: u32::try_from(limits.packet_bytes_max).ok().and_then(NonZeroU32::new),
         assigned_client_id: server_side.assigned_client_id.as_ref().map(ClientId::as_str),
         topic_alias_maximum: limits.topic_aliases_in_max,
-        shared_subscription_available: false,
         server_keep_alive: server_side.keep_alive,
         ..ConnAckProperties::default()
     };

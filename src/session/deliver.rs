@@ -14,7 +14,7 @@ use super::effects::{DropReason, Effects};
 use super::inflight::{Entry, Inflight, Stage};
 use super::limits::Limits;
 use super::state::Session;
-use crate::change::{Change, Owed, SubscriptionIds};
+use crate::change::{Change, Owed, SubscriptionIds, Ticket};
 use crate::message::{Message, Remaining};
 use crate::packet::{
     Delivery, PacketId, Publish, PublishProperties, QoS, SubscriptionIds as SubscriptionIdsView,
@@ -32,6 +32,9 @@ pub struct Offer<'a> {
     pub qos: QoS,
     pub retain: bool,
     pub subscription_ids: &'a SubscriptionIds,
+    /// Of a message that belongs to a group: it is sent at once or not taken, see
+    /// [`Session::takes_at_once`].
+    pub ticket: Option<&'a Ticket>,
 }
 
 impl<'a> Offer<'a> {
@@ -41,6 +44,7 @@ impl<'a> Offer<'a> {
             qos: owed.qos,
             retain: owed.retain,
             subscription_ids: &owed.subscription_ids,
+            ticket: owed.ticket.as_ref(),
         }
     }
 
@@ -63,6 +67,7 @@ impl<'a> Offer<'a> {
             qos: self.qos,
             retain: self.retain,
             subscription_ids: self.subscription_ids.clone(),
+            ticket: self.ticket.cloned(),
         }
     }
 
@@ -176,6 +181,11 @@ impl Outgoing {
         self.inflight.is_empty() && self.queue.is_empty()
     }
 
+    /// Nothing older waits to be sent.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.inflight.unsent().is_none()
+    }
+
     fn pop_queued(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
         self.queue_bytes -= queued.owed.message.bytes();
@@ -196,7 +206,9 @@ impl Session {
         let outgoing = self.outgoing.get_or_insert_default();
         let bytes = offer.message.bytes();
         // One message always fits a Session that owes nothing, or a large one could never pass.
-        let full = outgoing.bytes() + bytes > limits.queue_bytes_max && !outgoing.is_empty();
+        let full = outgoing.bytes() + bytes > limits.queue_bytes_max
+            && !outgoing.is_empty()
+            && offer.ticket.is_none();
         let away_full =
             room == Room::Away && outgoing.queue.len() >= limits.queue_offline_messages_max;
         if full || away_full {
@@ -207,10 +219,9 @@ impl Session {
             effects.drop_message(DropReason::TooLarge);
             return Verdict::Dropped;
         }
-        let idle = outgoing.queue.is_empty() && outgoing.inflight.unsent().is_none();
         if let Some(terms) = terms
             && room == Room::Open
-            && idle
+            && outgoing.is_idle()
             && outgoing.may_begin(terms)
             && let Some(id) = outgoing.inflight.begin(offer.to_owed())
         {
@@ -229,6 +240,17 @@ impl Session {
         Verdict::Queued
     }
 
+    /// Whether a message of a group could be sent now: nothing older waits, and neither the window nor
+    /// the limit is reached, which such a message may pass as the last one.
+    #[must_use]
+    pub fn takes_at_once(&self, terms: &Terms, limits: &Limits) -> bool {
+        self.outgoing.as_ref().is_none_or(|outgoing| {
+            outgoing.is_idle()
+                && outgoing.may_begin(terms)
+                && outgoing.bytes() < limits.queue_bytes_max
+        })
+    }
+
     /// Whether something waits for [`Self::next`].
     #[must_use]
     pub fn has_queued(&self) -> bool {
@@ -239,8 +261,20 @@ impl Session {
 
     /// How many messages of QoS 1 and 2 may be sent before the client acknowledges one.
     pub(super) fn window_left(&self, terms: &Terms) -> usize {
-        let charged = self.outgoing.as_ref().map_or(0, |outgoing| outgoing.inflight.charged());
-        usize::from(terms.receive_maximum.get().saturating_sub(charged))
+        usize::from(terms.receive_maximum.get().saturating_sub(self.open_messages()))
+    }
+
+    /// How many messages of QoS 1 and 2 the client has and did not acknowledge.
+    #[must_use]
+    pub fn open_messages(&self) -> u16 {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.inflight.charged())
+    }
+
+    /// How many messages it owes its client.
+    #[must_use]
+    pub fn owed_messages(&self) -> usize {
+        let outgoing = self.outgoing.as_ref();
+        outgoing.map_or(0, |outgoing| outgoing.queue.len() + outgoing.inflight.published())
     }
 
     /// Messages waiting or unacknowledged, in bytes as they are accounted.
@@ -282,8 +316,8 @@ impl Session {
                 Stage::Published(owed) if Offer::of(owed).fits(terms) => return true,
                 Stage::Published(_) => effects.drop_message(DropReason::TooLarge),
             }
-            if let Some(id) = outgoing.inflight.abandon_unsent() {
-                self.keep(effects, |client_id| Change::Completed { client_id, id });
+            if let Some(abandoned) = outgoing.inflight.abandon_unsent() {
+                self.settled(&abandoned, effects);
             }
         }
     }
@@ -329,6 +363,10 @@ impl Session {
                 id: *id,
                 owed: owed.clone(),
             });
+            // From here on it is this Session's own and ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5].
+            if owed.qos == QoS::ExactlyOnce {
+                self.settled_ticket(owed.ticket.as_ref(), effects);
+            }
         }
     }
 

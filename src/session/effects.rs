@@ -15,11 +15,19 @@ pub enum DropReason {
     TooLarge,
     /// Its Message Expiry Interval passed in the queue [MQTT-3.3.2-5].
     Expired,
+    /// The Session or the group that owed it ended.
+    Ended,
 }
 
 impl DropReason {
-    pub const ALL: [Self; 5] =
-        [Self::Offline, Self::OutboundFull, Self::QueueFull, Self::TooLarge, Self::Expired];
+    pub const ALL: [Self; 6] = [
+        Self::Offline,
+        Self::OutboundFull,
+        Self::QueueFull,
+        Self::TooLarge,
+        Self::Expired,
+        Self::Ended,
+    ];
 }
 
 /// Filled by a Session, carried out by the shell above it and then emptied: one value serves a
@@ -33,8 +41,12 @@ pub struct Effects {
 
 impl Effects {
     pub fn drop_message(&mut self, reason: DropReason) {
+        self.drop_messages(reason, 1);
+    }
+
+    pub fn drop_messages(&mut self, reason: DropReason, messages: usize) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
         }
     }
 

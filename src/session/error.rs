@@ -171,8 +171,6 @@ pub enum Refusal {
     TopicFilterTooDeep { max: usize },
     #[error("the client has limits.subscriptions_per_client_max = {max} Subscriptions")]
     TooManySubscriptions { max: usize },
-    #[error("this server has no Shared Subscriptions yet")]
-    SharedSubscriptions,
 }
 
 impl Refusal {
@@ -187,7 +185,6 @@ impl Refusal {
             Self::TopicFilter(_)
             | Self::TopicFilterTooLong { .. }
             | Self::TopicFilterTooDeep { .. } => ReasonCode::TopicFilterInvalid,
-            Self::SharedSubscriptions => ReasonCode::SharedSubscriptionsNotSupported,
         }
     }
 

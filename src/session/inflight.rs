@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::error::ProtocolError;
 use super::packet_ids::PacketIds;
-use crate::change::Owed;
+use crate::change::{Owed, Ticket};
 use crate::packet::{Delivery, PacketId, QoS, ReasonCode};
 
 #[derive(Debug)]
@@ -143,17 +143,14 @@ impl Inflight {
         Some(id)
     }
 
-    /// PUBACK. Whether it ended something; an unknown identifier ends nothing.
+    /// PUBACK. What it ended; an unknown identifier ends nothing.
     ///
     /// # Errors
     /// If the identifier belongs to a QoS 2 exchange.
-    pub(super) fn acknowledge(&mut self, id: PacketId) -> Result<bool, ProtocolError> {
-        let Some(index) = self.position(id) else { return Ok(false) };
+    pub(super) fn acknowledge(&mut self, id: PacketId) -> Result<Option<Entry>, ProtocolError> {
+        let Some(index) = self.position(id) else { return Ok(None) };
         match self.entries.get(index).map(|entry| &entry.stage) {
-            Some(Stage::Published(owed)) if owed.qos == QoS::AtLeastOnce => {
-                self.remove(index);
-                Ok(true)
-            }
+            Some(Stage::Published(owed)) if owed.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
             Some(Stage::Published(_) | Stage::Released) | None => {
                 Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBACK" })
             }
@@ -192,17 +189,14 @@ impl Inflight {
         Ok(PubRecAnswer::Release)
     }
 
-    /// PUBCOMP. Whether it ended something.
+    /// PUBCOMP. What it ended.
     ///
     /// # Errors
     /// If no PUBREL was sent for the identifier.
-    pub(super) fn complete(&mut self, id: PacketId) -> Result<bool, ProtocolError> {
-        let Some(index) = self.position(id) else { return Ok(false) };
+    pub(super) fn complete(&mut self, id: PacketId) -> Result<Option<Entry>, ProtocolError> {
+        let Some(index) = self.position(id) else { return Ok(None) };
         match self.entries.get(index).map(|entry| &entry.stage) {
-            Some(Stage::Released) => {
-                self.remove(index);
-                Ok(true)
-            }
+            Some(Stage::Released) => Ok(self.remove(index)),
             Some(Stage::Published(_)) | None => {
                 Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBCOMP" })
             }
@@ -210,9 +204,32 @@ impl Inflight {
     }
 
     /// Drops the entry given by [`Self::unsent`]: it can no longer be sent.
-    pub(super) fn abandon_unsent(&mut self) -> Option<PacketId> {
+    pub(super) fn abandon_unsent(&mut self) -> Option<Entry> {
         let index = self.entries.len().checked_sub(self.unsent)?;
-        self.remove(index).map(|entry| entry.id)
+        self.remove(index)
+    }
+
+    /// Takes out the next message of QoS 1, from `from` on, that belongs to a group and that
+    /// `wanted` picks; also where to go on looking.
+    pub(super) fn take_shared(
+        &mut self,
+        from: usize,
+        mut wanted: impl FnMut(&Ticket) -> bool,
+    ) -> Option<(Entry, usize)> {
+        let mut rest = self.entries.iter().enumerate().skip(from);
+        let (index, _) = rest.find(|(_, entry)| match &entry.stage {
+            Stage::Published(owed) => {
+                owed.qos == QoS::AtLeastOnce && owed.ticket.as_ref().is_some_and(&mut wanted)
+            }
+            Stage::Released => false,
+        })?;
+        self.remove(index).map(|entry| (entry, index))
+    }
+
+    /// How many messages are still held.
+    pub(super) fn published(&self) -> usize {
+        let published = |entry: &&Entry| matches!(entry.stage, Stage::Published(_));
+        self.entries.iter().filter(published).count()
     }
 
     fn position(&self, id: PacketId) -> Option<usize> {

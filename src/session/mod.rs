@@ -8,6 +8,7 @@
 //! - [`inflight`], [`received`], [`packet_ids`]: QoS 1 and 2 in both directions.
 //! - [`topic_alias`]: numbers that stand for topics.
 //! - [`subscribe`], [`replay`]: Subscriptions and the Retained Messages they ask for.
+//! - [`shared`]: what belongs to a group and may have to be given back.
 //! - [`keep_alive`], [`will`]: what follows when a client falls silent.
 //! - [`error`]: [`ProtocolError`] and the one map from it to Reason Codes.
 //!
@@ -25,6 +26,7 @@ mod packet_ids;
 mod receive;
 mod received;
 mod replay;
+mod shared;
 mod state;
 mod subscribe;
 mod topic_alias;

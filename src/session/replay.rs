@@ -126,6 +126,7 @@ impl Session {
                 qos: message.qos.min(subscription.options.qos),
                 retain: true, // [MQTT-3.3.1-8]
                 subscription_ids: &subscription_ids,
+                ticket: None,
             };
             deliver(self, offer);
         }

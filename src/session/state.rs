@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::deliver::Outgoing;
 use super::effects::Effects;
 use super::error::ProtocolError;
-use super::inflight::PubRecAnswer;
+use super::inflight::{Entry, PubRecAnswer, Stage};
 use super::received::{Receipt, Received};
 use super::replay::Replay;
 use super::will::Will;
-use crate::change::{Change, Epoch, Keeps, Recorded, SessionExpiry, Subscription};
-use crate::packet::{ClientId, PacketId, ReasonCode};
+use crate::change::{Change, Epoch, Keeps, Owed, Recorded, SessionExpiry, Subscription};
+use crate::packet::{ClientId, PacketId, QoS, ReasonCode};
 use crate::topic::SubscriptionFilter;
 
 /// One client's Session. It outlives its Network Connection by its Session Expiry Interval.
@@ -188,8 +188,7 @@ impl Session {
     pub fn puback(&mut self, id: PacketId, effects: &mut Effects) -> Result<bool, ProtocolError> {
         let Some(outgoing) = &mut self.outgoing else { return Ok(false) };
         let ended = outgoing.inflight.acknowledge(id)?;
-        self.settled(ended, id, effects);
-        Ok(ended)
+        Ok(self.settled_any(ended.as_ref(), effects))
     }
 
     /// A PUBREC came in.
@@ -212,7 +211,10 @@ impl Session {
             PubRecAnswer::Release => {
                 self.keep(effects, |client_id| Change::Released { client_id, id });
             }
-            PubRecAnswer::Nothing => self.settled(true, id, effects),
+            // Also the end of a group's message [MQTT-4.8.2-6].
+            PubRecAnswer::Nothing => {
+                self.keep(effects, |client_id| Change::Completed { client_id, id });
+            }
             PubRecAnswer::UnknownId => {}
         }
         Ok(answer)
@@ -225,13 +227,33 @@ impl Session {
     pub fn pubcomp(&mut self, id: PacketId, effects: &mut Effects) -> Result<bool, ProtocolError> {
         let Some(outgoing) = &mut self.outgoing else { return Ok(false) };
         let ended = outgoing.inflight.complete(id)?;
-        self.settled(ended, id, effects);
-        Ok(ended)
+        Ok(self.settled_any(ended.as_ref(), effects))
     }
 
-    fn settled(&mut self, ended: bool, id: PacketId, effects: &mut Effects) {
-        if ended {
-            self.keep(effects, |client_id| Change::Completed { client_id, id });
+    fn settled_any(&self, ended: Option<&Entry>, effects: &mut Effects) -> bool {
+        if let Some(ended) = ended {
+            self.settled(ended, effects);
+        }
+        ended.is_some()
+    }
+
+    /// Reports that an exchange is over.
+    pub(super) fn settled(&self, ended: &Entry, effects: &mut Effects) {
+        let id = ended.id;
+        self.keep(effects, |client_id| Change::Completed { client_id, id });
+        match &ended.stage {
+            Stage::Published(Owed { qos: QoS::AtLeastOnce, ticket, .. }) => {
+                self.settled_ticket(ticket.as_ref(), effects);
+            }
+            Stage::Published(_) | Stage::Released => {}
+        }
+    }
+
+    /// Reports a change that is not of this Session alone.
+    pub(super) fn keep_for_all(&self, effects: &mut Effects, change: Option<Change>) {
+        if self.store == Keeps::Changes {
+            let change = change.map(|change| Recorded { epoch: self.epoch, change });
+            effects.changes.extend(change);
         }
     }
 

@@ -33,11 +33,8 @@ pub(super) fn check_filter(
         Ok(filter) => filter,
         Err(error) => return Ok(Err(error.into())),
     };
-    if filter.share.is_some() {
-        if request.options.no_local {
-            return Err(ProtocolError::NoLocalShared); // [MQTT-3.8.3-4]
-        }
-        return Ok(Err(Refusal::SharedSubscriptions));
+    if filter.share.is_some() && request.options.no_local {
+        return Err(ProtocolError::NoLocalShared); // [MQTT-3.8.3-4]
     }
     let max = limits.topic_levels_max;
     if filter.filter.level_count() > max {
@@ -68,6 +65,8 @@ impl Session {
             RetainHandling::IfNew => !known, // [MQTT-3.3.1-10]
             RetainHandling::Never => false,  // [MQTT-3.3.1-11]
         };
+        // 5.0 s4.8.2; so in every version.
+        let replays = replays && filter.share.is_none();
         if replays && self.replays.len() >= max {
             return Err(Refusal::TooManySubscriptions { max });
         }
@@ -89,7 +88,9 @@ impl Session {
         if self.subscriptions.remove(filter).is_none() {
             return false;
         }
-        self.replays.retain(|replay| replay.filter() != &filter.filter);
+        if filter.share.is_none() {
+            self.replays.retain(|replay| replay.filter() != &filter.filter);
+        }
         self.keep(effects, |client_id| Change::Unsubscribed { client_id, filter: filter.clone() });
         true
     }

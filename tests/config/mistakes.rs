@@ -80,7 +80,7 @@ dunlin.toml:1:2: unknown table [zzz]
   |
 1 | [zzz]
   |  ^^^
-  = allowed: [storage], [limits], [session], [outbound], [retained], [log], [[listener]]
+  = allowed: [storage], [limits], [session], [outbound], [retained], [shared], [log], [[listener]]
 ",
     ),
     (

@@ -19,7 +19,8 @@ use dunlin::packet::{
 };
 use dunlin::router::{
     Acknowledged, Attach, Attached, Attachment, Courier, Ending, Flags, Flushing, Leave, Leaving,
-    Origin, OutboundLimits, Outcome, RetainedLimits, Router, RouterLimits, Signal, Step, Wire,
+    Origin, OutboundLimits, Outcome, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy,
+    Wire,
 };
 use dunlin::session::{self, Farewell, Limits, Refusal, ServerSide, Terms, Will, WillFate};
 use dunlin::time::Now;
@@ -383,6 +384,7 @@ pub(crate) fn router_limits() -> RouterLimits {
         },
         outbound: OutboundLimits { soft_bytes_max: 64 * 1024, hard_bytes_max: 256 * 1024 },
         retained: RetainedLimits { messages_max: 100_000, bytes_max: 64 * 1024 * 1024 },
+        sharing: Strategy::LeastInflight,
     }
 }
 

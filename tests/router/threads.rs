@@ -1,7 +1,8 @@
 //! Two workers at once: publishing to each other, and taking over in the middle of it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::Waker;
 use std::thread;
 use std::time::Instant;
@@ -50,6 +51,18 @@ impl Worker {
             acknowledging.unwrap();
         }
         messages
+    }
+
+    /// The same, remembering the payloads, with half a packet left for the next time.
+    fn take(&mut self, peer: &Peer, got: &Mutex<BTreeSet<String>>) {
+        self.flush();
+        for word in peer.read() {
+            let Some((publish, rest)) = word.split_once(" q1#") else { continue };
+            got.lock().unwrap().insert(publish.to_owned());
+            let value = rest.split(' ').next().unwrap().parse().unwrap();
+            let acknowledged = Acknowledged::PubAck(id(value));
+            self.router.acknowledge(&mut self.courier, &peer.attachment, acknowledged).unwrap();
+        }
     }
 }
 
@@ -329,4 +342,57 @@ fn a_live_message_that_was_dropped_does_not_hide_the_retained_one() {
             assert_eq!(missed, 0);
         });
     });
+}
+
+// A message that waits beside a member that could take it would wait for ever: nothing else comes.
+#[test]
+fn a_group_under_two_workers_loses_nothing_and_forgets_nothing() {
+    const FILTER: &str = "$share/g/t";
+    let mut world = World::new();
+    let publisher = world.join(client("publisher"));
+    let narrow = |name| Connecting { receive_maximum: 2, ..client(name) };
+    let stays = world.subscriber(narrow("stays"), FILTER, ONE);
+    let got = Mutex::new(BTreeSet::new());
+
+    thread::scope(|scope| {
+        let router = &world.router;
+        scope.spawn(|| {
+            let mut worker = Worker::new(router, 0);
+            for number in 0..ROUNDS {
+                let origin = Origin::Refusable(&publisher.attachment);
+                let text = number.to_string();
+                publish(router, &mut worker.courier, origin, &draft("t", &text, ONE)).unwrap();
+                worker.flush();
+            }
+            while got.lock().unwrap().len() < ROUNDS {
+                worker.take(&stays, &got);
+                thread::yield_now();
+            }
+        });
+        scope.spawn(|| {
+            let mut worker = Worker::new(router, 1);
+            let filter = SubscriptionFilter::parse(FILTER).unwrap();
+            let subscription = Subscription { options: options(ONE), id: None };
+            let mut round = 0;
+            while got.lock().unwrap().len() < ROUNDS {
+                let leaves = connect(router, &mut worker.courier, narrow("leaves"), 2 + round);
+                let peer = &leaves.attachment;
+                router.subscribe(&mut worker.courier, peer, &filter, subscription).unwrap();
+                for _ in 0..10 {
+                    worker.take(&leaves, &got);
+                    worker.take(&stays, &got);
+                }
+                worker.flush();
+                while let Leave::Busy = router.leave(&mut worker.courier, peer, Ending::Lost, &[]) {
+                    thread::yield_now();
+                }
+                worker.take(&stays, &got);
+                round += 1;
+            }
+        });
+    });
+
+    assert_eq!(world.metrics.amount(|counters| &counters.session_bytes), 0);
+    assert_eq!(world.metrics.total(|counters| &counters.dropped_ended), 0);
+    assert_eq!(world.router.groups()[0].waiting, 0);
 }

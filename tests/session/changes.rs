@@ -36,7 +36,10 @@ fn short(change: &Change) -> String {
         Change::Forgotten { id, .. } => format!("forgotten {id}"),
         Change::WillKept { delay, .. } => format!("will {}", delay.as_secs()),
         Change::WillDropped { .. } => "no will".into(),
-        Change::Retained { .. } | Change::RetainedRemoved { .. } => panic!("not a Session's"),
+        Change::GroupUnqueued { position, .. } => format!("group unqueued {position}"),
+        Change::Retained { .. } | Change::RetainedRemoved { .. } | Change::GroupQueued { .. } => {
+            panic!("not a Session's")
+        }
     }
 }
 
@@ -252,7 +255,8 @@ fn queue_positions_are_never_given_twice() {
 fn a_kept_message_says_how_its_client_gets_it() {
     let mut desk = kept();
     let (message, ids) = (message("m"), [subscription_id(7)].into_iter().collect());
-    let offer = Offer { message: &message, qos: ONE, retain: true, subscription_ids: &ids };
+    let offer =
+        Offer { message: &message, qos: ONE, retain: true, subscription_ids: &ids, ticket: None };
     let limits = desk.limits.clone();
 
     desk.session.offer(offer, None, Room::Away, &limits, &mut desk.effects);

@@ -183,7 +183,8 @@ fn subscription_identifiers_count_towards_the_maximum_packet_size() {
     let ids: SubscriptionIds =
         [subscription_id(268_435_455), subscription_id(1)].into_iter().collect();
     let message = message("0123456789");
-    let offer = Offer { message: &message, qos: ONE, retain: false, subscription_ids: &ids };
+    let offer =
+        Offer { message: &message, qos: ONE, retain: false, subscription_ids: &ids, ticket: None };
     let mut exact = terms(8);
     exact.maximum_packet_size = length("0123456789", &ids);
     let mut short = exact;
@@ -202,7 +203,8 @@ fn subscription_identifiers_count_towards_the_maximum_packet_size() {
 fn a_client_of_3_1_1_is_measured_without_properties() {
     let ids: SubscriptionIds = [subscription_id(9)].into_iter().collect();
     let message = message("0123456789");
-    let offer = Offer { message: &message, qos: ONE, retain: false, subscription_ids: &ids };
+    let offer =
+        Offer { message: &message, qos: ONE, retain: false, subscription_ids: &ids, ticket: None };
     let mut terms = terms(8);
     terms.version = V311;
     terms.maximum_packet_size = 2 + 3 + 2 + 10;

@@ -192,7 +192,13 @@ impl Desk {
         room: Room,
     ) -> Verdict {
         let subscription_ids = SubscriptionIds::new();
-        let offer = Offer { message, qos, retain: false, subscription_ids: &subscription_ids };
+        let offer = Offer {
+            message,
+            qos,
+            retain: false,
+            subscription_ids: &subscription_ids,
+            ticket: None,
+        };
         self.session.offer(offer, terms, room, &self.limits, &mut self.effects)
     }
 

@@ -1,0 +1,274 @@
+//! Messages of Shared Subscriptions: from a publisher, from those that wait, and from a member that
+//! left, to a member that can take them.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Router;
+use super::courier::Courier;
+use super::encode::Encoder;
+use super::link::Link;
+use super::publish::{Delivered, Delivering, Origin, Recipient, room};
+use super::shared_subscription::{
+    Candidate, Connection, Enqueued, Estate, Group, GroupStatus, Membership, Presence,
+};
+use super::slot::{Slot, SlotState};
+use crate::change::{Change, CommitNumber, Epoch, Owed, Recorded, SessionExpiry};
+use crate::message::Remaining;
+use crate::packet::QoS;
+use crate::session::{DropReason, Offer, Room, Session, SubscriptionIds};
+use crate::topic::SubscriptionFilter;
+
+/// Members asked for one message before it waits in the group.
+const ASKED: usize = 8;
+
+impl Router {
+    /// Delivers a publication to one member of a group.
+    pub(super) fn share(
+        &self,
+        courier: &mut Courier,
+        group: &Arc<Group>,
+        encoder: &mut Encoder<'_>,
+        delivering: &mut Delivering<'_>,
+        origin: Origin<'_>,
+    ) {
+        let publication = delivering.publication;
+        let ticket = group.ticket(publication.topic, origin.client_id());
+        let mut tried: SmallVec<[u64; ASKED]> = SmallVec::new();
+        while tried.len() < ASKED
+            && let Some(candidate) = group.candidate(ticket.lane, publication.qos, &tried)
+        {
+            let Candidate { number, slot, entry } = candidate;
+            tried.push(number);
+            let options = entry.subscription.options;
+            let subscription_ids = entry.subscription.id.into_iter().collect();
+            let member = Recipient {
+                slot: &slot,
+                incarnation: entry.incarnation,
+                qos: options.qos,
+                retain_as_published: options.retain_as_published,
+                subscription_ids: &subscription_ids,
+                ticket: Some(&ticket),
+            };
+            if self.deliver(courier, &member, encoder, delivering) == Delivered::Settled {
+                delivering.outcome.takers += 1;
+                return;
+            }
+        }
+        let Some(message) =
+            delivering.message.clone().filter(|message| message.qos > QoS::AtMostOnce)
+        else {
+            delivering.outcome.takers += 1;
+            return self.drop_unshared(courier, group);
+        };
+        let mut commit = CommitNumber::NONE;
+        let limits = &self.limits.session;
+        let enqueued = group.enqueue(&message, &ticket, limits, |change| {
+            commit = self.journal_group(courier, change);
+        });
+        delivering.outcome.commit = delivering.outcome.commit.max(commit);
+        delivering.outcome.takers += usize::from(enqueued != Enqueued::Over);
+        match enqueued {
+            Enqueued::Waits => {
+                delivering.outcome.accepted += 1;
+                courier.counters.session_bytes.change(0, message.bytes());
+                self.distribute(courier, group);
+            }
+            Enqueued::Refused => {
+                delivering.outcome.refused += 1;
+                courier.effects.drop_message(DropReason::QueueFull);
+            }
+            Enqueued::Useless => self.drop_unshared(courier, group),
+            Enqueued::Over => {}
+        }
+    }
+
+    /// Nobody takes a message that may not wait.
+    fn drop_unshared(&self, courier: &mut Courier, group: &Group) {
+        let reason =
+            if group.has_connected() { DropReason::OutboundFull } else { DropReason::Offline };
+        courier.effects.drop_message(reason);
+    }
+
+    fn journal_group(&self, courier: &mut Courier, change: Option<Change>) -> CommitNumber {
+        let recorded = change.map(|change| Recorded { epoch: Epoch::default(), change });
+        courier.effects.changes.extend(recorded);
+        self.journal_changes(courier)
+    }
+
+    /// Sends a client what waits in its groups, as far as it takes it, and lets others know whether it
+    /// takes more. Called whenever that may have changed, under its slot's lock.
+    pub(super) fn draw(
+        &self,
+        slot: &Slot,
+        session: &mut Session,
+        link: &mut Link,
+        memberships: &[Membership],
+        courier: &mut Courier,
+    ) {
+        let soft = self.limits.outbound.soft_bytes_max;
+        let limits = &self.limits.session;
+        loop {
+            for Membership { group, number } in memberships {
+                while room(Some(link), soft) == Room::Open
+                    && session.takes_at_once(&link.terms, limits)
+                    && let Some(drawn) = group.draw(*number)
+                {
+                    courier.counters.session_bytes.change(drawn.message.bytes(), 0);
+                    let options = drawn.subscription.options;
+                    let ids: SubscriptionIds = drawn.subscription.id.into_iter().collect();
+                    let offer = Offer {
+                        message: &drawn.message,
+                        qos: drawn.message.qos.min(options.qos),
+                        retain: drawn.message.retain && options.retain_as_published,
+                        subscription_ids: &ids,
+                        ticket: Some(&drawn.ticket),
+                    };
+                    self.send_drawn(session, link, courier, offer);
+                }
+            }
+            let ready = slot.standing.update(session, link, limits, soft);
+            // Something may have begun to wait before that could be seen.
+            let waits = |membership: &Membership| membership.group.waits_for(membership.number);
+            if !ready.is_ready(QoS::ExactlyOnce) || !memberships.iter().any(waits) {
+                return;
+            }
+        }
+    }
+
+    fn send_drawn(
+        &self,
+        session: &mut Session,
+        link: &mut Link,
+        courier: &mut Courier,
+        offer: Offer<'_>,
+    ) {
+        let expired = offer.message.remaining(courier.instant()) == Remaining::Expired;
+        let unsendable = if expired {
+            Some(DropReason::Expired)
+        } else if offer.fits(&link.terms) {
+            None
+        } else {
+            Some(DropReason::TooLarge)
+        };
+        match unsendable {
+            Some(reason) => courier.effects.drop_message(reason),
+            None => self.send_at_once(session, link, courier, offer),
+        }
+        if unsendable.is_some() || offer.qos == QoS::AtMostOnce {
+            session.settled_ticket(offer.ticket, &mut courier.effects);
+        }
+    }
+
+    /// Gives what waits in a group to members that are ready. No slot may be locked.
+    pub(super) fn distribute(&self, courier: &mut Courier, group: &Group) {
+        let mut last = 0;
+        while let Some(Candidate { number, slot, .. }) = group.next_ready(last) {
+            last = number;
+            self.draw_for(courier, &slot);
+        }
+        courier.count_drops();
+    }
+
+    /// [`Self::draw`] for a slot that is not locked.
+    fn draw_for(&self, courier: &mut Courier, slot: &Arc<Slot>) {
+        let mut guard = slot.lock();
+        let SlotState { session, link, memberships, .. } = &mut *guard;
+        let (Some(session), Some(link)) = (session, link) else { return };
+        let (session_bytes, outbound_bytes) = (session.bytes(), link.outbound.bytes());
+        self.draw(slot, session, link, memberships, courier);
+        self.journal_changes(courier);
+        courier.counters.session_bytes.change(session_bytes, session.bytes());
+        courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
+        if !link.outbound.is_empty() {
+            Self::soiled(courier, slot, link);
+        }
+    }
+
+    /// Gives what a member left unacknowledged to the others of its group. No slot may be locked.
+    pub(super) fn hand_over(&self, courier: &mut Courier, given_back: Vec<Owed>) {
+        let mut groups: SmallVec<[Arc<Group>; 2]> = SmallVec::new();
+        for owed in given_back {
+            let Some(ticket) = &owed.ticket else { continue };
+            let known = groups.iter().find(|group| Arc::ptr_eq(&group.id, &ticket.group)).cloned();
+            let group = known.or_else(|| self.subscriptions.group(&ticket.group));
+            let put_back = group.as_ref().map_or(Enqueued::Over, |group| {
+                group.put_back(&owed, |change| {
+                    self.journal_group(courier, change);
+                })
+            });
+            if put_back == Enqueued::Waits {
+                courier.counters.session_bytes.change(0, owed.message.bytes());
+            } else {
+                courier.effects.drop_message(DropReason::Ended);
+                self.journal_group(courier, ticket.settled());
+            }
+            if let Some(group) = group
+                && !groups.iter().any(|known| Arc::ptr_eq(known, &group))
+            {
+                groups.push(group);
+            }
+        }
+        for group in groups {
+            self.distribute(courier, &group);
+        }
+        courier.count_drops();
+    }
+
+    /// Brings the tree and the groups in step with what a Session says of a filter.
+    pub(super) fn reconcile(
+        &self,
+        courier: &mut Courier,
+        slot: &Arc<Slot>,
+        filter: &SubscriptionFilter,
+    ) {
+        if filter.share.is_none() {
+            return self.subscriptions.reconcile(slot, &filter.filter);
+        }
+        let joined = self.subscriptions.reconcile_shared(slot, filter, self.limits.sharing);
+        self.metrics.shared_subscriptions.set(joined.groups as u64);
+        for Estate { messages, bytes, changes } in joined.estates {
+            courier.counters.session_bytes.change(bytes, 0);
+            courier.effects.drop_messages(DropReason::Ended, messages);
+            for change in changes {
+                self.journal_group(courier, Some(change));
+            }
+        }
+        self.draw_for(courier, slot);
+        // Who leaves may have been the one that messages waited for.
+        if let Some(group) = self.subscriptions.group(filter) {
+            self.distribute(courier, &group);
+        }
+        courier.count_drops();
+    }
+
+    /// All groups: who is in them, and what waits.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        self.subscriptions.groups().iter().map(|group| group.status()).collect()
+    }
+}
+
+impl SlotState {
+    /// Tells the groups that the client is there, or gone.
+    pub(super) fn tell_groups(&self, slot: &Slot, connection: Connection) {
+        if self.memberships.is_empty() {
+            return;
+        }
+        if connection == Connection::Away {
+            slot.standing.away();
+        }
+        let expiry = self.session.as_ref().map(Session::expiry);
+        let lasting = expiry.is_some_and(|expiry| expiry != SessionExpiry::AtDisconnect);
+        for Membership { group, number } in &self.memberships {
+            group.set_presence(*number, Presence { connection, lasting });
+        }
+    }
+
+    /// Groups that the slot is a member of and that have something waiting.
+    pub(super) fn waiting_groups(&self) -> Vec<Arc<Group>> {
+        let waiting = self.memberships.iter().filter(|membership| membership.group.has_waiting());
+        waiting.map(|membership| Arc::clone(&membership.group)).collect()
+    }
+}
