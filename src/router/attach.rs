@@ -10,9 +10,9 @@ use super::courier::Courier;
 use super::flush::{self, Leaving};
 use super::link::{Flow, Link, Signal, Wire};
 use super::publish::Origin;
-use super::shared_subscription::{Connection, Group, Membership};
+use super::shared_subscription::{Connection, Group};
 use super::slot::{Attachment, Slot, SlotState};
-use crate::change::{CommitNumber, Epoch, Owed, SessionExpiry, Ticket};
+use crate::change::{CommitNumber, Epoch, Owed, SessionExpiry};
 use crate::message::Publication;
 use crate::packet::ClientId;
 use crate::session::{
@@ -71,23 +71,13 @@ pub enum Leave {
 struct Remains {
     filters: Vec<SubscriptionFilter>,
     wills: SmallVec<[Will; 2]>,
-    /// Messages of groups that it did not acknowledge.
+    /// Unacknowledged messages of groups that it is no longer in.
     given_back: Vec<Owed>,
     /// Groups that may have to give what waits to others.
     groups: Vec<Arc<Group>>,
 }
 
 impl Remains {
-    /// Takes from a Session without a connection what its groups may give to others.
-    fn take_back(&mut self, session: &mut Session, of: &[Membership], effects: &mut Effects) {
-        if !of.is_empty() {
-            let is_member = |ticket: &Ticket| {
-                of.iter().any(|membership| Arc::ptr_eq(&membership.group.id, &ticket.group))
-            };
-            self.given_back.extend(session.give_back(effects, is_member));
-        }
-    }
-
     /// Takes what a Session that ended leaves.
     fn inherit(&mut self, session: &mut Session, effects: &mut Effects) {
         self.filters = session.filters().cloned().collect();
@@ -169,11 +159,15 @@ impl Router {
         remains: &mut Remains,
     ) -> bool {
         let before = state.session.as_ref().map_or(0, Session::bytes);
-        let effects = &mut courier.effects;
         if let Some(session) = &mut state.session {
             // Also its end is written under the claim of whoever ends it.
             session.claimed(attach.epoch);
+            if took_over {
+                remains.given_back = self.take_back(courier, session, &state.memberships);
+            }
         }
+        remains.groups = state.waiting_groups();
+        let effects = &mut courier.effects;
         let resumes = !attach.clean_start
             // A Session without an expiry ended with the connection that is being taken over.
             && state.session.as_ref().is_some_and(|old| old.expiry() != SessionExpiry::AtDisconnect);
@@ -181,7 +175,6 @@ impl Router {
             if took_over {
                 // That connection is lost; a Will that waits is cancelled by this one.
                 let at = courier.now.monotonic;
-                remains.take_back(session, &state.memberships, effects);
                 remains.wills.extend(session.away(at, at, effects).will);
             }
             session.resume(attach.expiry, effects); // [MQTT-3.1.2-5]
@@ -264,7 +257,7 @@ impl Router {
             return Leave::Left(leaving);
         }
         let before = session.bytes();
-        remains.take_back(session, &state.memberships, &mut courier.effects);
+        remains.given_back = self.take_back(courier, session, &state.memberships);
         courier.counters.session_bytes.change(before, session.bytes());
         let parting = session.away(now, now, &mut courier.effects);
         state.tell_groups(slot, Connection::Away);

@@ -7,8 +7,9 @@ use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
 use super::shared_subscription::queued;
+use super::sharing::recorded;
 use super::slot::{Attachment, Slot, SlotState};
-use crate::change::{CommitNumber, Epoch, Keeps, Recorded, Ticket};
+use crate::change::{CommitNumber, Keeps, Ticket};
 use crate::message::{Message, Publication};
 use crate::packet::{ClientId, Delivery, QoS};
 use crate::session::{DropReason, Offer, Refusal, Room, Session, SubscriptionIds, Verdict};
@@ -242,9 +243,7 @@ impl Router {
         let terms = link.map(|link| &link.terms);
         if let Some(ticket) = offer.ticket {
             // Until it is acknowledged the group owes it, whatever becomes of this member.
-            let change = queued(ticket, offer.message);
-            let recorded = change.map(|change| Recorded { epoch: Epoch::default(), change });
-            courier.effects.changes.extend(recorded);
+            courier.effects.changes.extend(recorded(queued(ticket, offer.message)));
         }
         let before = session.bytes();
         let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);

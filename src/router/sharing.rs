@@ -14,7 +14,7 @@ use super::shared_subscription::{
     Candidate, Connection, Enqueued, Estate, Group, GroupStatus, Membership, Presence,
 };
 use super::slot::{Slot, SlotState};
-use crate::change::{Change, CommitNumber, Epoch, Owed, Recorded, SessionExpiry};
+use crate::change::{Change, CommitNumber, Epoch, Owed, Recorded, SessionExpiry, Ticket};
 use crate::message::Remaining;
 use crate::packet::QoS;
 use crate::session::{DropReason, Offer, Room, Session, SubscriptionIds};
@@ -92,8 +92,7 @@ impl Router {
     }
 
     fn journal_group(&self, courier: &mut Courier, change: Option<Change>) -> CommitNumber {
-        let recorded = change.map(|change| Recorded { epoch: Epoch::default(), change });
-        courier.effects.changes.extend(recorded);
+        courier.effects.changes.extend(recorded(change));
         self.journal_changes(courier)
     }
 
@@ -186,7 +185,39 @@ impl Router {
         }
     }
 
-    /// Gives what a member left unacknowledged to the others of its group. No slot may be locked.
+    /// Takes what a member left unacknowledged back to its groups, under its slot's lock: what of it has
+    /// no group to go to.
+    pub(super) fn take_back(
+        &self,
+        courier: &mut Courier,
+        session: &mut Session,
+        memberships: &[Membership],
+    ) -> Vec<Owed> {
+        let group_of = |ticket: &Ticket| {
+            memberships.iter().find(|membership| Arc::ptr_eq(&membership.group.id, &ticket.group))
+        };
+        let mut left = Vec::new();
+        if memberships.is_empty() {
+            return left;
+        }
+        for owed in session.give_back(&mut courier.effects, |ticket| group_of(ticket).is_some()) {
+            let membership = owed.ticket.as_ref().and_then(group_of);
+            let put_back = membership.map_or(Enqueued::Over, |membership| {
+                membership.group.put_back(&owed, |change| {
+                    courier.effects.changes.extend(recorded(change));
+                })
+            });
+            if put_back == Enqueued::Waits {
+                courier.counters.session_bytes.change(0, owed.message.bytes());
+            } else {
+                left.push(owed);
+            }
+        }
+        left
+    }
+
+    /// Gives what a member left unacknowledged of groups that it had left before to these groups. No
+    /// slot may be locked.
     pub(super) fn hand_over(&self, courier: &mut Courier, given_back: Vec<Owed>) {
         let mut groups: SmallVec<[Arc<Group>; 2]> = SmallVec::new();
         for owed in given_back {
@@ -248,6 +279,11 @@ impl Router {
     pub fn groups(&self) -> Vec<GroupStatus> {
         self.subscriptions.groups().iter().map(|group| group.status()).collect()
     }
+}
+
+/// A change that no claim on a Client Identifier stands behind.
+pub(super) fn recorded(change: Option<Change>) -> Option<Recorded> {
+    change.map(|change| Recorded { epoch: Epoch::default(), change })
 }
 
 impl SlotState {

@@ -224,6 +224,20 @@ fn a_takeover_hands_over_too() {
     }
 }
 
+#[test]
+fn what_a_takeover_hands_back_comes_before_what_waited_behind_it() {
+    let mut world = world(Strategy::HashTopic);
+    let publisher = world.join(client("publisher"));
+    let two = || Connecting { receive_maximum: 2, ..durable("member") };
+    world.subscriber(two(), GROUP, ONE);
+    publish(&mut world, &publisher, 0..6);
+
+    let new = world.connect(two());
+
+    assert_eq!(read_all(&mut world, &new), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(held_bytes(&world), 0);
+}
+
 // [MQTT-4.8.2-4] [MQTT-4.8.2-5]
 #[test]
 fn a_qos_2_message_stays_with_the_member_it_was_sent_to() {
