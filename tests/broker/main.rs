@@ -28,6 +28,7 @@ mod process;
 mod reasons;
 mod resume;
 mod retained;
+mod shared;
 mod slow;
 mod subscriptions;
 mod takeover;

@@ -62,3 +62,8 @@ fn paho_sends_two_hundred_qos_2_messages_at_once() {
 fn paho_passes_user_properties_on() {
     run(&Broker::start(), "5.0", "user_properties");
 }
+
+#[test]
+fn pahos_shared_group_loses_nothing_while_members_leave() {
+    scenario("shared_group");
+}
