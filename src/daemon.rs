@@ -22,7 +22,7 @@ use crate::config::{
 use crate::metrics::Metrics;
 use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
 use crate::server::{Entrance, Limiter, Server, Shared, Totals};
-use crate::session::Limits;
+use crate::session::{Features, Limits};
 use crate::storage;
 use crate::transport::Door;
 
@@ -120,7 +120,8 @@ fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, Daemon
             Ok((address, door)) => {
                 let authenticator = Authenticator::of(listener);
                 let name = listener.name.clone();
-                entrances.push((address, Entrance { name, door, authenticator }));
+                let features = Features::default();
+                entrances.push((address, Entrance { name, door, authenticator, features }));
             }
             // The default listeners are for this machine, whichever of the two it has.
             Err(error) if is_missing_ipv6(listener, &error) && !entrances.is_empty() => {

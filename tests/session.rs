@@ -19,6 +19,9 @@ mod connack;
 /// What comes in on a connection.
 #[path = "session/connection.rs"]
 mod connection;
+/// What a listener leaves out.
+#[path = "session/features.rs"]
+mod features;
 
 /// What is sent at once, what waits, and what is refused.
 #[path = "session/deliver.rs"]

@@ -49,6 +49,48 @@ impl fmt::Display for ProtocolVersion {
     }
 }
 
+/// Some of the versions, or all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProtocolVersions(u8);
+
+impl ProtocolVersions {
+    pub const ALL: Self = Self(0b111);
+
+    pub fn contains(self, version: ProtocolVersion) -> bool {
+        self.0 & Self::bit(version) != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// From the oldest to the newest.
+    pub fn iter(self) -> impl Iterator<Item = ProtocolVersion> {
+        let versions = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
+        versions.into_iter().filter(move |version| self.contains(*version))
+    }
+
+    fn bit(version: ProtocolVersion) -> u8 {
+        match version {
+            ProtocolVersion::V31 => 0b001,
+            ProtocolVersion::V311 => 0b010,
+            ProtocolVersion::V5 => 0b100,
+        }
+    }
+}
+
+impl FromIterator<ProtocolVersion> for ProtocolVersions {
+    fn from_iter<T: IntoIterator<Item = ProtocolVersion>>(versions: T) -> Self {
+        Self(versions.into_iter().fold(0, |set, version| set | Self::bit(version)))
+    }
+}
+
+impl fmt::Debug for ProtocolVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum QoS {

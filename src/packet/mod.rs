@@ -52,8 +52,8 @@ pub use disconnect::Disconnect;
 pub use error::{DecodeError, MalformedPacket, PropertyPlace, ProtocolViolation};
 pub use forwarded::{Forwarded, ForwardedParts, ForwardedProperties};
 pub use ids::{
-    AuthenticationData, PacketId, PacketType, PayloadFormatIndicator, ProtocolVersion, QoS,
-    ReceiveMaximum, SubscriptionId,
+    AuthenticationData, PacketId, PacketType, PayloadFormatIndicator, ProtocolVersion,
+    ProtocolVersions, QoS, ReceiveMaximum, SubscriptionId,
 };
 pub use properties::PropertyId;
 pub use publish::{

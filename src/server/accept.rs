@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::limiter::Place;
 use super::worker::{Arrival, WorkerHandle};
 use super::{Entrance, Shared};
+use crate::session::Features;
 
 /// How long the loop rests after an error that is the machine's, such as too many open files: it
 /// would come back at once.
@@ -17,6 +18,7 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) struct ListenerFacts {
     pub(super) name: String,
     pub(super) authenticator: crate::auth::Authenticator,
+    pub(super) features: Features,
 }
 
 pub(super) async fn accept_loop(
@@ -24,8 +26,8 @@ pub(super) async fn accept_loop(
     workers: &[WorkerHandle],
     entrance: Entrance,
 ) {
-    let Entrance { name, door, authenticator } = entrance;
-    let facts = Arc::new(ListenerFacts { name, authenticator });
+    let Entrance { name, door, authenticator, features } = entrance;
+    let facts = Arc::new(ListenerFacts { name, authenticator, features });
     let mut failing = false;
     loop {
         shared.limiter.wait_for_room().await;

@@ -50,6 +50,7 @@ pub(super) async fn handshake(
         Err(error) => return Err(refuse_unread(version_to_refuse(&bytes, &error), error.into())),
     };
     let refuse = |error| refuse(&connect, error);
+    facts.features.check_version(connect.version, &facts.name).map_err(refuse)?;
     if admission == Admission::Refused {
         return Err(refuse(ProtocolError::TooManyConnections));
     }
@@ -61,7 +62,8 @@ pub(super) async fn handshake(
         }
     }
     let limits = &worker.shared.router.limits().session;
-    let accepted = session::accept(&connect, limits, assigned_client_id, Instant::now());
+    let accepted =
+        session::accept(&connect, limits, &facts.features, assigned_client_id, Instant::now());
     let accepted = accepted.map_err(refuse)?;
     attach(worker, stream, accepted, &connect).await
 }
@@ -95,7 +97,8 @@ async fn attach(
         took_over = attached.took_over,
         "connected"
     );
-    Ok(Dialogue { attachment: attached.attachment, connection, replaying: attached.replaying })
+    let replaying = attached.replaying && connection.replays();
+    Ok(Dialogue { attachment: attached.attachment, connection, replaying })
 }
 
 /// Waits for a whole CONNECT and gives it on its own; what follows it stays in the input.

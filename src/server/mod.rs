@@ -30,6 +30,7 @@ use crate::auth::Authenticator;
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::router::Router;
+use crate::session::Features;
 use crate::transport::Door;
 
 pub use limiter::Limiter;
@@ -48,12 +49,13 @@ pub struct Shared {
     pub stall_timeout: Duration,
 }
 
-/// A listener that is open, and whom it admits.
+/// A listener that is open, whom it admits, and what they may use.
 #[derive(Debug)]
 pub struct Entrance {
     pub name: String,
     pub door: Door,
     pub authenticator: Authenticator,
+    pub features: Features,
 }
 
 /// The running broker.

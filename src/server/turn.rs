@@ -235,8 +235,12 @@ impl Turn<'_> {
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), End> {
         let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
         let mut first_refusal = None;
+        let connection = &self.dialogue.connection;
+        connection.check_subscription_id(subscribe.subscription_id)?;
         let max = self.router.limits().session.subscriptions_max;
         for (index, request) in subscribe.filters.clone().enumerate() {
+            let options = self.dialogue.connection.grant(request.options);
+            let request = FilterRequest { options, ..request };
             // More than a client may have cannot stand, however often they repeat each other.
             let subscribed = if index < max {
                 self.subscribe_one(&request, subscribe.subscription_id)?

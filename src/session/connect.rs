@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::error::ProtocolError;
+use super::features::Features;
 use super::keep_alive::KeepAlive;
 use super::limits::Limits;
 use super::receive::{self, Connection};
@@ -35,6 +36,7 @@ pub struct Terms {
 /// What the server decided where the client left it the choice.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSide {
+    pub features: Features,
     pub assigned_client_id: Option<ClientId>,
     /// In seconds.
     pub keep_alive: Option<u16>,
@@ -54,7 +56,8 @@ pub struct Accepted {
     pub server_side: ServerSide,
 }
 
-/// Checks a CONNECT and settles what it leaves open. `assign` makes a Client Identifier for a
+/// Checks a CONNECT of a version that the listener serves, and settles what it leaves open. `assign`
+/// makes a Client Identifier for a
 /// client that brings none.
 ///
 /// # Errors
@@ -62,6 +65,7 @@ pub struct Accepted {
 pub fn accept(
     connect: &Connect<'_>,
     limits: &Limits,
+    features: &Features,
     assign: impl FnOnce() -> ClientId,
     now: Instant,
 ) -> Result<Accepted, ProtocolError> {
@@ -72,7 +76,7 @@ pub fn accept(
     if connect.client_id.len() > max {
         return Err(ProtocolError::ClientIdTooLong { max });
     }
-    let mut server_side = ServerSide::default();
+    let mut server_side = ServerSide { features: *features, ..ServerSide::default() };
     let client_id = match ClientId::new(connect.client_id) {
         Some(client_id) => client_id,
         None => {
@@ -82,7 +86,8 @@ pub fn accept(
             assigned
         }
     };
-    let will = connect.will.as_ref().map(|will| will_message(will, limits)).transpose()?;
+    let will =
+        connect.will.as_ref().map(|will| will_message(will, limits, features)).transpose()?;
     let expiry = session_expiry(connect, limits, &mut server_side);
     let keep_alive = keep_alive(connect, limits, &mut server_side);
     let client_receive_maximum =
@@ -96,6 +101,7 @@ pub fn accept(
     let connection = Connection::new(receive::Start {
         version: connect.version,
         keep_alive: KeepAlive::new(keep_alive, now),
+        features: *features,
         receive_maximum: limits.receive_maximum.get(),
         topic_alias_maximum: limits.topic_aliases_in_max,
         wants_reasons: connect.properties.request_problem_information,
@@ -176,7 +182,12 @@ fn keep_alive(connect: &Connect<'_>, limits: &Limits, server_side: &mut ServerSi
     connect.keep_alive
 }
 
-fn will_message(will: &WillRequest<'_>, limits: &Limits) -> Result<Will, ProtocolError> {
+fn will_message(
+    will: &WillRequest<'_>,
+    limits: &Limits,
+    features: &Features,
+) -> Result<Will, ProtocolError> {
+    features.check_will(will)?;
     let topic = TopicName::parse(will.topic).map_err(ProtocolError::WillTopic)?;
     receive::check_topic_limits(&topic, limits)?;
     if receive::reserved(&topic).is_some() {
@@ -210,12 +221,18 @@ pub fn accepted(
     } else {
         ConnAckCode::V3(ConnectReturnCode::Accepted)
     };
+    let features = &server_side.features;
     let properties = ConnAckProperties {
         session_expiry: server_side.session_expiry,
         receive_maximum: ReceiveMaximum::new(limits.receive_maximum.get()),
         maximum_packet_size: u32::try_from(limits.packet_bytes_max).ok().and_then(NonZeroU32::new),
         assigned_client_id: server_side.assigned_client_id.as_ref().map(ClientId::as_str),
         topic_alias_maximum: limits.topic_aliases_in_max,
+        maximum_qos: features.qos_max, // [MQTT-3.2.2-9]
+        retain_available: features.retain,
+        wildcard_subscription_available: features.wildcards,
+        subscription_ids_available: features.subscription_ids,
+        shared_subscription_available: features.shared,
         server_keep_alive: server_side.keep_alive,
         ..ConnAckProperties::default()
     };

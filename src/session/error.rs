@@ -33,6 +33,15 @@ pub enum ProtocolError {
     ReceiveMaximum { max: u16 },
     #[error("{packet} for Packet Identifier {}, which is in another exchange", id.value())]
     WrongAcknowledgement { id: PacketId, packet: &'static str },
+    #[error("QoS {qos} is above listener.qos_max = {max}, the Maximum QoS of this listener")]
+    PublishQoS { qos: u8, max: u8 },
+    #[error("RETAIN is set, but this listener has listener.retain = false")]
+    PublishRetain,
+    #[error("this listener has no Subscription Identifiers: listener.subscription_ids = false")]
+    SubscriptionIdsOff,
+    /// What a 5.0 client was told in CONNACK that it must not ask for.
+    #[error("{0}, as the CONNACK said")]
+    Announced(Refusal),
     #[error("No Local is set on a Shared Subscription")]
     NoLocalShared,
     #[error("DISCONNECT sets a Session Expiry Interval, but CONNECT had none")]
@@ -55,6 +64,14 @@ pub enum ProtocolError {
     WillTopic(TopicNameError),
     #[error("the Will's Topic Name belongs to the server")]
     WillTopicReserved,
+    #[error("the Will's QoS {qos} is above listener.qos_max = {max}")]
+    WillQoS { qos: u8, max: u8 },
+    #[error("Will Retain is set, but this listener has listener.retain = false")]
+    WillRetain,
+    #[error(
+        "listener `{listener}` does not serve MQTT {version}: add it to listener.protocols to change that"
+    )]
+    VersionNotServed { version: ProtocolVersion, listener: String },
     #[error(
         "listener `{listener}` admits no anonymous clients: set anonymous = true in its [[listener]] table to change that"
     )]
@@ -96,6 +113,11 @@ impl ProtocolError {
             | Self::WillTopic(_) => ReasonCode::TopicNameInvalid,
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::ReceiveMaximum { .. } => ReasonCode::ReceiveMaximumExceeded,
+            Self::PublishQoS { .. } | Self::WillQoS { .. } => ReasonCode::QoSNotSupported,
+            Self::PublishRetain | Self::WillRetain => ReasonCode::RetainNotSupported,
+            Self::SubscriptionIdsOff => ReasonCode::SubscriptionIdentifiersNotSupported,
+            Self::Announced(refusal) => refusal.reason(),
+            Self::VersionNotServed { .. } => ReasonCode::UnsupportedProtocolVersion,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
             Self::Stalled => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
@@ -171,6 +193,10 @@ pub enum Refusal {
     TopicFilterTooDeep { max: usize },
     #[error("the client has limits.subscriptions_per_client_max = {max} Subscriptions")]
     TooManySubscriptions { max: usize },
+    #[error("this listener has no Shared Subscriptions: listener.shared = false")]
+    SharedOff,
+    #[error("this listener has no Wildcard Subscriptions: listener.wildcards = false")]
+    WildcardsOff,
 }
 
 impl Refusal {
@@ -185,6 +211,8 @@ impl Refusal {
             Self::TopicFilter(_)
             | Self::TopicFilterTooLong { .. }
             | Self::TopicFilterTooDeep { .. } => ReasonCode::TopicFilterInvalid,
+            Self::SharedOff => ReasonCode::SharedSubscriptionsNotSupported,
+            Self::WildcardsOff => ReasonCode::WildcardSubscriptionsNotSupported,
         }
     }
 

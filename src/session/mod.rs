@@ -2,6 +2,7 @@
 //! without a socket, a clock, a lock or a disk.
 //!
 //! - [`connect`]: CONNECT to CONNACK, and what a connection was promised ([`Terms`]).
+//! - [`features`]: what a listener lets its clients use.
 //! - [`receive`]: [`Connection`], what only the connection needs, checks what comes in.
 //! - [`state`]: [`Session`], the standard's Session State, shared by everybody who delivers to it.
 //! - [`deliver`]: what a Session owes its client: sent now, queued, or refused.
@@ -19,6 +20,7 @@ mod connect;
 mod deliver;
 mod effects;
 mod error;
+mod features;
 mod inflight;
 mod keep_alive;
 mod limits;
@@ -36,6 +38,7 @@ pub use connect::{Accepted, ServerSide, Terms, accept, accepted, maximum_packet_
 pub use deliver::{Next, Offer, Room, Verdict};
 pub use effects::{DropReason, Effects};
 pub use error::{ProtocolError, Refusal};
+pub use features::Features;
 pub use inflight::PubRecAnswer;
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;

@@ -5,12 +5,16 @@
 
 use super::connect::{expiry_of_seconds, shorter};
 use super::error::{ProtocolError, Refusal};
+use super::features::Features;
 use super::keep_alive::KeepAlive;
 use super::limits::Limits;
 use super::subscribe::check_filter;
 use super::topic_alias::TopicAliases;
 use crate::change::SessionExpiry;
-use crate::packet::{Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, ReasonCode};
+use crate::packet::{
+    Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, ReasonCode, SubscriptionId,
+    SubscriptionOptions,
+};
 use crate::topic::{SubscriptionFilter, TopicName};
 
 /// First levels of topics that only the server may publish to.
@@ -21,6 +25,7 @@ const RESERVED: [&str; 2] = ["$SYS", "$share"];
 pub struct Connection {
     pub version: ProtocolVersion,
     pub keep_alive: KeepAlive,
+    features: Features,
     receive_maximum: u16,
     /// QoS 1 and 2 messages of the client that were not settled yet.
     open: u16,
@@ -37,6 +42,7 @@ pub struct Connection {
 pub(super) struct Start {
     pub(super) version: ProtocolVersion,
     pub(super) keep_alive: KeepAlive,
+    pub(super) features: Features,
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
     pub(super) wants_reasons: bool,
@@ -78,6 +84,7 @@ impl Connection {
         Self {
             version: start.version,
             keep_alive: start.keep_alive,
+            features: start.features,
             receive_maximum: start.receive_maximum,
             open: 0,
             wants_reasons: start.wants_reasons,
@@ -117,6 +124,7 @@ impl Connection {
         if !publish.properties.subscription_ids.is_empty() {
             return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
         }
+        self.features.check_publish(publish)?;
         match publish.delivery {
             Delivery::AtMostOnce => {}
             Delivery::AtLeastOnce { .. } | Delivery::ExactlyOnce { .. } => self.open_one()?,
@@ -156,6 +164,27 @@ impl Connection {
         self.open = self.open.saturating_sub(1);
     }
 
+    /// Checks the Subscription Identifier of a SUBSCRIBE, if it has one.
+    ///
+    /// # Errors
+    /// Ends the connection.
+    pub fn check_subscription_id(&self, id: Option<SubscriptionId>) -> Result<(), ProtocolError> {
+        self.features.check_subscription_id(id)
+    }
+
+    /// What a Subscription gets of the options it asked for.
+    #[must_use]
+    pub fn grant(&self, asked: SubscriptionOptions) -> SubscriptionOptions {
+        self.features.grant(asked)
+    }
+
+    /// Whether Retained Messages are sent on this connection. Those that a Session still has to
+    /// send from another listener wait until it is back there.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.features.retain
+    }
+
     /// Checks one Topic Filter of a SUBSCRIBE.
     ///
     /// # Errors
@@ -165,7 +194,7 @@ impl Connection {
         request: &FilterRequest<'_>,
         limits: &Limits,
     ) -> Result<Result<SubscriptionFilter, Refusal>, ProtocolError> {
-        check_filter(request, limits)
+        check_filter(request, self.version, &self.features, limits)
     }
 
     /// Checks a DISCONNECT.

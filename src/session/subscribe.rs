@@ -2,11 +2,12 @@
 
 use super::effects::Effects;
 use super::error::{ProtocolError, Refusal};
+use super::features::Features;
 use super::limits::Limits;
 use super::replay::Replay;
 use super::state::Session;
 use crate::change::{Change, Subscription};
-use crate::packet::{FilterRequest, RetainHandling};
+use crate::packet::{FilterRequest, ProtocolVersion, RetainHandling};
 use crate::topic::SubscriptionFilter;
 
 /// A Subscription that now stands.
@@ -17,12 +18,14 @@ pub enum Subscribed {
     Quietly,
 }
 
-/// Checks one Topic Filter of a SUBSCRIBE against the standard and the limits.
+/// Checks one Topic Filter of a SUBSCRIBE against the standard, the listener's features and the limits.
 ///
 /// # Errors
 /// The outer error ends the connection, the inner one refuses this filter alone.
 pub(super) fn check_filter(
     request: &FilterRequest<'_>,
+    version: ProtocolVersion,
+    features: &Features,
     limits: &Limits,
 ) -> Result<Result<SubscriptionFilter, Refusal>, ProtocolError> {
     let max = limits.topic_bytes_max;
@@ -33,6 +36,9 @@ pub(super) fn check_filter(
         Ok(filter) => filter,
         Err(error) => return Ok(Err(error.into())),
     };
+    if let Err(refusal) = features.check_filter(&filter, version)? {
+        return Ok(Err(refusal));
+    }
     if filter.share.is_some() && request.options.no_local {
         return Err(ProtocolError::NoLocalShared); // [MQTT-3.8.3-4]
     }

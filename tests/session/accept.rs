@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{ReceiveMaximum, WillProperties};
-use dunlin::session::{ProtocolError, Refusal, accept};
+use dunlin::session::{Features, ProtocolError, Refusal, accept};
 
 use crate::support::{
     V5, V31, V311, accepted, client_id, connect, expiry, limits, nonzero, seconds, will,
@@ -31,7 +31,9 @@ fn a_client_that_brings_an_id_is_assigned_none() {
     for version in [V31, V311, V5] {
         let assign = || panic!("nobody asked for an id");
 
-        let accepted = accept(&connect(version), &limits(), assign, Instant::now()).unwrap();
+        let accepted =
+            accept(&connect(version), &limits(), &Features::default(), assign, Instant::now())
+                .unwrap();
 
         assert_eq!(accepted.client_id, client_id("meter-7"));
         assert_eq!(accepted.server_side.assigned_client_id, None);
@@ -80,7 +82,8 @@ fn a_keep_alive_above_the_limit_is_replaced_by_a_server_keep_alive() {
     connect.keep_alive = limits().keep_alive_max + 1;
     let now = Instant::now();
 
-    let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+    let accepted =
+        accept(&connect, &limits(), &Features::default(), || client_id("x"), now).unwrap();
 
     assert_eq!(accepted.server_side.keep_alive, Some(600));
     assert_eq!(accepted.connection.keep_alive.deadline(), Some(now + seconds(900)));
@@ -94,7 +97,8 @@ fn a_keep_alive_within_the_limit_or_off_stays_as_it_is() {
         let mut connect = connect(V5);
         connect.keep_alive = keep_alive;
 
-        let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+        let accepted =
+            accept(&connect, &limits(), &Features::default(), || client_id("x"), now).unwrap();
 
         assert_eq!(accepted.server_side.keep_alive, None);
         assert_eq!(accepted.connection.keep_alive.deadline(), deadline);
@@ -109,7 +113,8 @@ fn clients_before_5_0_keep_the_keep_alive_they_asked_for() {
         connect.keep_alive = u16::MAX;
         let now = Instant::now();
 
-        let accepted = accept(&connect, &limits(), || client_id("x"), now).unwrap();
+        let accepted =
+            accept(&connect, &limits(), &Features::default(), || client_id("x"), now).unwrap();
 
         let allowed = Duration::from_millis(65_535 * 1_500);
         assert_eq!(accepted.server_side.keep_alive, None);

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use dunlin::packet::{
-    ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing, Packet, ProtocolVersion,
+    ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing, Packet, ProtocolVersion, QoS,
     ReasonCode, ReceiveMaximum, frame,
 };
 use dunlin::session::{self, ProtocolError, Refusal, ServerSide};
@@ -11,7 +11,7 @@ use dunlin::topic::TopicNameError;
 
 use crate::support::{V5, V31, V311, client_id, limits};
 
-fn with_connack<R>(
+pub(crate) fn with_connack<R>(
     version: ProtocolVersion,
     bytes: &[u8],
     look: impl FnOnce(ConnAck<'_>) -> R,
@@ -29,6 +29,7 @@ fn a_5_0_client_is_told_what_differs_from_what_it_asked() {
         assigned_client_id: Some(client_id("assigned-1")),
         keep_alive: Some(600),
         session_expiry: Some(86_400),
+        ..ServerSide::default()
     };
     let mut bytes = Vec::new();
 
@@ -44,7 +45,8 @@ fn a_5_0_client_is_told_what_differs_from_what_it_asked() {
         assert_eq!(properties.maximum_packet_size, NonZeroU32::new(65_536));
         assert_eq!(properties.topic_alias_maximum, 4);
         assert!(properties.retain_available && properties.wildcard_subscription_available);
-        assert!(!properties.shared_subscription_available);
+        assert!(properties.subscription_ids_available && properties.shared_subscription_available);
+        assert_eq!(properties.maximum_qos, QoS::ExactlyOnce);
         assert_eq!(properties.reason_string, None);
     });
 }
@@ -86,6 +88,9 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (DecodeError::UnsupportedProtocolName.into(), 0x84, Some(1)),
         (ProtocolError::Anonymous { listener: "plain".into() }, 0x87, Some(5)),
         (ProtocolError::WillTopicReserved, 0x87, Some(5)),
+        (ProtocolError::VersionNotServed { version: V31, listener: "a".into() }, 0x84, Some(1)),
+        (ProtocolError::WillQoS { qos: 2, max: 1 }, 0x9B, None),
+        (ProtocolError::WillRetain, 0x9A, None),
         (ProtocolError::TooManyConnections, 0x89, Some(3)),
         (ProtocolError::Unclaimed, 0x88, Some(3)),
         (ProtocolError::ShuttingDown, 0x88, Some(3)),

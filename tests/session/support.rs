@@ -12,7 +12,7 @@ use dunlin::packet::{
     QoS, SubscriptionId, SubscriptionOptions, Will, WillProperties,
 };
 use dunlin::session::{
-    Accepted, DropReason, Effects, Limits, Next, Offer, ProtocolError, Room, Session,
+    Accepted, DropReason, Effects, Features, Limits, Next, Offer, ProtocolError, Room, Session,
     SubscriptionIds, Terms, Verdict, accept,
 };
 use dunlin::topic::{SubscriptionFilter, TopicName};
@@ -92,7 +92,7 @@ pub(crate) fn will(topic: &str) -> Will<'_> {
 }
 
 pub(crate) fn accepted(connect: &Connect<'_>, limits: &Limits) -> Result<Accepted, ProtocolError> {
-    accept(connect, limits, || client_id("assigned-1"), Instant::now())
+    accept(connect, limits, &Features::default(), || client_id("assigned-1"), Instant::now())
 }
 
 pub(crate) fn terms(receive_maximum: u16) -> Terms {
