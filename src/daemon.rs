@@ -16,7 +16,7 @@ use crate::auth::Authenticator;
 use crate::change::SessionExpiry;
 use crate::cluster::{Cluster, Standalone};
 use crate::config::{
-    Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
+    self, Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
     SharingStrategy, StorageEngine, Warning,
 };
 use crate::metrics::Metrics;
@@ -120,7 +120,7 @@ fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, Daemon
             Ok((address, door)) => {
                 let authenticator = Authenticator::of(listener);
                 let name = listener.name.clone();
-                let features = Features::default();
+                let features = features(&listener.features);
                 entrances.push((address, Entrance { name, door, authenticator, features }));
             }
             // The default listeners are for this machine, whichever of the two it has.
@@ -134,6 +134,17 @@ fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, Daemon
         }
     }
     Ok(entrances)
+}
+
+fn features(features: &config::Features) -> Features {
+    Features {
+        qos_max: features.qos_max,
+        retain: features.retain,
+        wildcards: features.wildcards,
+        shared: features.shared,
+        subscription_ids: features.subscription_ids,
+        protocols: features.protocols,
+    }
 }
 
 fn is_missing_ipv6(listener: &Listener, error: &io::Error) -> bool {

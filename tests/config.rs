@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use documented::{documented_file, uncommented};
 use dunlin::config::{
-    Anonymous, Config, ConfigErrors, ConnectionsMax, Loaded, LogFormat, LogLevel, Overrides,
-    SessionExpiryMax, Warning,
+    Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
+    Overrides, SessionExpiryMax, Warning,
 };
+use dunlin::packet::{ProtocolVersion, QoS};
 
 /// A file in a directory of its own, removed with it.
 struct File {
@@ -231,6 +232,94 @@ fn a_variable_changes_the_listener_it_names_or_creates_it() {
 }
 
 #[test]
+fn a_listener_may_leave_features_out() {
+    let file = "\
+        [[listener]]\n\
+        address = \"[::]:1883\"\n\
+        protocols = [\n  \"5.0\", # new ones\n  \"3.1.1\",\n]\n\
+        qos_max = 1\n\
+        retain = false\n\
+        wildcards = false\n\
+        shared = false\n\
+        subscription_ids = false\n\
+        [[listener]]\n\
+        address = \"[::]:1884\"\n";
+
+    let listeners = load("features", file, &[]).unwrap().config.listeners;
+
+    let told: Vec<_> = listeners.iter().map(|it| it.features).collect();
+    let narrow = Features {
+        protocols: [ProtocolVersion::V311, ProtocolVersion::V5].into_iter().collect(),
+        qos_max: QoS::AtLeastOnce,
+        retain: false,
+        wildcards: false,
+        shared: false,
+        subscription_ids: false,
+    };
+    assert_eq!(told, [narrow, Features::default()]);
+}
+
+#[test]
+fn a_variable_holds_a_list_between_commas() {
+    let address = ("DUNLIN_LISTENER__A__ADDRESS", "[::]:1883");
+    for (text, expected) in [
+        ("3.1.1,5.0", &[ProtocolVersion::V311, ProtocolVersion::V5][..]),
+        (" 5.0 , 3.1", &[ProtocolVersion::V31, ProtocolVersion::V5]),
+        ("5.0", &[ProtocolVersion::V5]),
+    ] {
+        let protocols = ("DUNLIN_LISTENER__A__PROTOCOLS", text);
+
+        let config = load_environment(&[address, protocols]).unwrap().config;
+
+        let protocols: Vec<_> = config.listeners[0].features.protocols.iter().collect();
+        assert_eq!(protocols, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_list_of_a_variable_has_its_own_place() {
+    let address = ("DUNLIN_LISTENER__A__ADDRESS", "[::]:1883");
+    let protocols = ("DUNLIN_LISTENER__A__PROTOCOLS", "5.0, v5,3.1.1,5.0,");
+
+    assert_eq!(
+        report(load_environment(&[address, protocols])),
+        "\
+environment variable DUNLIN_LISTENER__A__PROTOCOLS: `listener.protocols` cannot be \"v5\"
+ |
+ | DUNLIN_LISTENER__A__PROTOCOLS=5.0, v5,3.1.1,5.0,
+ |                                    ^^
+ = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+
+environment variable DUNLIN_LISTENER__A__PROTOCOLS: `listener.protocols` has \"5.0\" twice
+ |
+ | DUNLIN_LISTENER__A__PROTOCOLS=5.0, v5,3.1.1,5.0,
+ |                                             ^^^
+ = leave one of them out
+
+environment variable DUNLIN_LISTENER__A__PROTOCOLS: `listener.protocols` cannot be \"\"
+ |
+ | DUNLIN_LISTENER__A__PROTOCOLS=5.0, v5,3.1.1,5.0,
+ |                                                 ^
+ = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+
+3 mistakes in the configuration
+"
+    );
+    assert_eq!(
+        report(load_environment(&[address, ("DUNLIN_LISTENER__A__PROTOCOLS", " ")])),
+        "\
+environment variable DUNLIN_LISTENER__A__PROTOCOLS: `listener.protocols` cannot be \" \"
+ |
+ | DUNLIN_LISTENER__A__PROTOCOLS=
+ |                               ^
+ = allowed: a list with at least one of 3.1,3.1.1,5.0
+
+1 mistake in the configuration
+"
+    );
+}
+
+#[test]
 fn a_listener_created_by_a_variable_without_an_address_is_a_mistake_of_that_variable() {
     assert_eq!(
         report(load_environment(&[("DUNLIN_LISTENER__A__ANONYMOUS", "true")])),
@@ -345,7 +434,11 @@ fn the_printed_configuration_loaded_again_is_the_same() {
         [[listener]]\n\
         name = \"a-b\"\n\
         address = \"[::]:1884\"\n\
-        anonymous = true\n";
+        anonymous = true\n\
+        protocols = [\"5.0\", \"3.1\"]\n\
+        qos_max = 0\n\
+        retain = false\n\
+        shared = false\n";
     let file = File::new("printed", written);
     let path = file.path.to_str().unwrap();
     let environment =

@@ -5,6 +5,8 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::packet::{ProtocolVersions, QoS};
+
 /// The whole configuration. `Config::default()` is what `dunlin` without file, environment and
 /// arguments runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Config {
     pub log: Log,
 }
 
-/// A door: an address, what is spoken there, and who may come in.
+/// A door: an address, what is spoken there, who may come in, and what they may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Lower-case letters, digits and `-`, so that a variable's name can spell it.
@@ -31,6 +33,24 @@ pub struct Listener {
     pub address: SocketAddr,
     pub protocol: Protocol,
     pub anonymous: Anonymous,
+    pub features: Features,
+}
+
+/// What the clients of a listener may use of the standard; the default is everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Never empty. A CONNECT of another version: 0x84 (0x01 before 5.0).
+    pub protocols: ProtocolVersions,
+    /// A PUBLISH or Will above it: 0x9B, closed. A Subscription is lowered to it.
+    pub qos_max: QoS,
+    /// Without it a PUBLISH or Will with RETAIN: 0x9A, closed. No Retained Messages are sent.
+    pub retain: bool,
+    /// Without it a Topic Filter with wildcards: 0xA2, closed (0x80 for it alone before 5.0).
+    pub wildcards: bool,
+    /// Without it a Shared Subscription: 0x9E, closed (0x80 for it alone before 5.0).
+    pub shared: bool,
+    /// Without it a SUBSCRIBE with a Subscription Identifier: 0xA1, closed.
+    pub subscription_ids: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +231,20 @@ impl Listener {
             address: SocketAddr::new(address, MQTT_PORT),
             protocol: Protocol::Mqtt,
             anonymous: Anonymous::Allowed,
+            features: Features::default(),
+        }
+    }
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            protocols: ProtocolVersions::ALL,
+            qos_max: QoS::ExactlyOnce,
+            retain: true,
+            wildcards: true,
+            shared: true,
+            subscription_ids: true,
         }
     }
 }

@@ -58,33 +58,39 @@ fn explained(message: &str, text: &str) -> String {
 }
 
 /// Takes out the values that the parser could not make sense of, and shortens the numbers that no
-/// `Scalar` holds to ones that are still beyond what any key takes.
+/// `RawValue` holds to ones that are still beyond what any key takes.
 fn remove_unreadable(table: &mut DeTable<'_>, broken: &[Span]) {
-    *table = filtered(std::mem::take(table), |_, _, value| {
-        let span = value.span();
-        match value.get_mut() {
-            DeValue::Table(keys) => remove_unreadable(keys, broken),
-            DeValue::Array(items) if all_tables(items) => {
-                for item in items.iter_mut() {
-                    if let DeValue::Table(keys) = item.get_mut() {
-                        remove_unreadable(keys, broken);
-                    }
-                }
+    *table = filtered(std::mem::take(table), |_, _, value| make_readable(value, broken));
+}
+
+/// Whether the value, or what is left of it, can be read.
+fn make_readable(value: &mut Spanned<DeValue<'_>>, broken: &[Span]) -> bool {
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::Table(keys) => remove_unreadable(keys, broken),
+        DeValue::Array(items) if !items.is_empty() && all_tables(items) => {
+            for item in items.iter_mut() {
+                make_readable(item, broken);
             }
-            _ if broken.iter().any(|it| it.start <= span.end && span.start <= it.end) => {
-                return false;
-            }
-            DeValue::Integer(number)
-                if i64::from_str_radix(number.as_str(), number.radix()).is_err() =>
-            {
-                let beyond = if number.as_str().starts_with('-') { LEAST } else { MOST };
-                let shortened = DeValue::parse(beyond).map(Spanned::into_inner);
-                *value.get_mut() = shortened.unwrap_or(DeValue::Boolean(false));
-            }
-            _ => {}
         }
-        true
-    });
+        _ if broken.iter().any(|it| it.start <= span.end && span.start <= it.end) => {
+            return false;
+        }
+        DeValue::Array(items) => {
+            for item in items.iter_mut() {
+                make_readable(item, broken);
+            }
+        }
+        DeValue::Integer(number)
+            if i64::from_str_radix(number.as_str(), number.radix()).is_err() =>
+        {
+            let beyond = if number.as_str().starts_with('-') { LEAST } else { MOST };
+            let shortened = DeValue::parse(beyond).map(Spanned::into_inner);
+            *value.get_mut() = shortened.unwrap_or(DeValue::Boolean(false));
+        }
+        _ => {}
+    }
+    true
 }
 
 /// The table without what `keep` refuses.

@@ -4,15 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use toml::Spanned;
 
-use super::checked::{Anonymous, Config, Listener, MQTT_PORT, Protocol};
+use super::checked::{Anonymous, Config, Features, Listener, MQTT_PORT, Protocol};
 use super::document::default_name;
 use super::environment::LISTEN;
 use super::mistake::{Problem, Warning};
 use super::raw;
 use super::reader::Reader;
 use super::source::Span;
+use crate::packet::{ProtocolVersion, QoS};
 
 pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("mqtt", Protocol::Mqtt)];
+pub(super) const VERSIONS: &[(&str, ProtocolVersion)] = &[
+    ("3.1", ProtocolVersion::V31),
+    ("3.1.1", ProtocolVersion::V311),
+    ("5.0", ProtocolVersion::V5),
+];
 
 const NAME_CHARS_MAX: usize = 32;
 const NAME_ALLOWED: &str = "up to 32 lower-case letters, digits and \"-\", beginning with a \
@@ -30,12 +36,13 @@ struct Written {
     address_span: Span,
     protocol: Protocol,
     anonymous: Anonymous,
+    features: Features,
 }
 
 impl Written {
     fn into_listener(self) -> Option<Listener> {
-        let Self { name, address, protocol, anonymous, .. } = self;
-        Some(Listener { name, address: address?, protocol, anonymous })
+        let Self { name, address, protocol, anonymous, features, .. } = self;
+        Some(Listener { name, address: address?, protocol, anonymous, features })
     }
 }
 
@@ -92,6 +99,25 @@ fn listener(at: usize, raw: &Spanned<raw::Listener>, reader: &mut Reader<'_>) ->
         address_span: raw.address.as_ref().map_or(span, Spanned::span),
         protocol: protocol.unwrap_or(Protocol::Mqtt),
         anonymous: if anonymous { Anonymous::Allowed } else { Anonymous::Refused },
+        features: features(raw, reader),
+    }
+}
+
+fn features(raw: &raw::Listener, reader: &mut Reader<'_>) -> Features {
+    let default = Features::default();
+    let protocols = reader.choices("listener.protocols", &raw.protocols, VERSIONS);
+    let qos_max = reader.number("listener.qos_max", &raw.qos_max, 0..=2);
+    let retain = reader.boolean("listener.retain", &raw.retain);
+    let wildcards = reader.boolean("listener.wildcards", &raw.wildcards);
+    let shared = reader.boolean("listener.shared", &raw.shared);
+    let subscription_ids = reader.boolean("listener.subscription_ids", &raw.subscription_ids);
+    Features {
+        protocols: protocols.map_or(default.protocols, |it| it.into_iter().collect()),
+        qos_max: qos_max.and_then(QoS::from_bits).unwrap_or(default.qos_max),
+        retain: retain.unwrap_or(default.retain),
+        wildcards: wildcards.unwrap_or(default.wildcards),
+        shared: shared.unwrap_or(default.shared),
+        subscription_ids: subscription_ids.unwrap_or(default.subscription_ids),
     }
 }
 
@@ -118,6 +144,7 @@ fn from_arguments(reader: &mut Reader<'_>) -> Vec<Written> {
                 address_span: span.clone(),
                 protocol: Protocol::Mqtt,
                 anonymous: Anonymous::Allowed,
+                features: Features::default(),
             });
         }
     }

@@ -51,6 +51,8 @@ pub enum Problem {
     Missing { key: String, allowed: String },
     #[error("`{key}` is {value}, above `{limit}`, which is {limit_value}")]
     Above { key: &'static str, value: String, limit: &'static str, limit_value: String },
+    #[error("`{key}` has {found} twice")]
+    Repeated { key: String, found: String },
     #[error("there is another listener called `{0}`")]
     NameTaken(String),
     #[error("listener `{other}` already listens on {address}")]
@@ -124,6 +126,7 @@ impl Problem {
             Self::Above { key, limit, .. } => {
                 lines.push(format!("lower `{key}` or raise `{limit}`"));
             }
+            Self::Repeated { .. } => lines.push("leave one of them out".to_owned()),
             Self::NameTaken(_) => lines.push("each listener needs its own name".to_owned()),
             Self::AddressTaken { .. } => {
                 lines.push("each listener needs its own address or port".to_owned());

@@ -30,9 +30,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use checked::{
-    Anonymous, Config, ConnectionsMax, Limits, Listener, Log, LogFormat, LogLevel, OutboundLimits,
-    Protocol, RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage,
-    StorageEngine,
+    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, Log, LogFormat, LogLevel,
+    OutboundLimits, Protocol, RetainedLimits, SessionExpiryMax, SessionLimits, Shared,
+    SharingStrategy, Storage, StorageEngine,
 };
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};
 pub use print::Toml;

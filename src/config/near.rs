@@ -11,12 +11,14 @@ const FOREIGN: &[(&str, &str)] = &[
     ("max_inflight_messages", "session.inflight_max"),
     ("max_keepalive", "limits.keep_alive_max"),
     ("max_packet_size", "limits.packet_bytes_max"),
+    ("max_qos", "listener.qos_max"),
     ("max_queued_bytes", "session.queue_bytes_max"),
     ("max_queued_messages", "session.queue_offline_messages_max"),
     ("message_size_limit", "limits.packet_bytes_max"),
     ("persistence_location", "data_dir"),
     ("persistent_client_expiration", "session.expiry_v3"),
     ("port", "listener.address"),
+    ("retain_available", "listener.retain"),
 ];
 
 /// Below this two names have nothing to do with each other.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::check::{ENGINES, FORMATS, LEVELS, STRATEGIES};
 use super::checked::{
-    Anonymous, Config, ConnectionsMax, Limits, Listener, OutboundLimits, RetainedLimits,
+    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, OutboundLimits, RetainedLimits,
     SessionExpiryMax, SessionLimits,
 };
-use super::listeners::PROTOCOLS;
+use super::listeners::{PROTOCOLS, VERSIONS};
 use super::value;
 
 /// A `Config` that displays as TOML.
@@ -92,7 +92,19 @@ fn listener(listener: &Listener, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(to, "name = {}", text(&listener.name))?;
     writeln!(to, "address = {}", text(&listener.address.to_string()))?;
     writeln!(to, "protocol = {}", word(PROTOCOLS, &listener.protocol))?;
-    writeln!(to, "anonymous = {anonymous}")
+    writeln!(to, "anonymous = {anonymous}")?;
+    features(&listener.features, to)
+}
+
+fn features(features: &Features, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let protocols: Vec<String> =
+        features.protocols.iter().map(|version| word(VERSIONS, &version)).collect();
+    writeln!(to, "protocols = [{}]", protocols.join(", "))?;
+    writeln!(to, "qos_max = {}", features.qos_max.bits())?;
+    writeln!(to, "retain = {}", features.retain)?;
+    writeln!(to, "wildcards = {}", features.wildcards)?;
+    writeln!(to, "shared = {}", features.shared)?;
+    writeln!(to, "subscription_ids = {}", features.subscription_ids)
 }
 
 /// The word for a choice. The lists of words are those that are read, so none is missing.

@@ -3,22 +3,71 @@
 //! The only file that derives `Deserialize` for the configuration, and the only list of its keys:
 //! what is not named here is unknown.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeValue, Error, ValueDeserializer};
 
 /// One value and the place it was written at, or nothing.
-pub(super) type Field = Option<Spanned<Scalar>>;
+pub(super) type Field = Option<Spanned<RawValue>>;
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Scalar {
+#[derive(Clone, Debug)]
+pub(super) enum RawValue {
     Boolean(bool),
     Integer(i64),
     Text(String),
-    /// A fraction, a date or a list: no key takes one.
-    Other(IgnoredAny),
+    /// Each element with its own place.
+    List(Vec<Spanned<RawValue>>),
+    /// A fraction, a date or a table: no key takes one.
+    Other,
+}
+
+/// By hand, since a derived untagged enum would lose the places within a list.
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(RawValueVisitor)
+    }
+}
+
+struct RawValueVisitor;
+
+impl<'de> Visitor<'de> for RawValueVisitor {
+    type Value = RawValue;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Integer(number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(RawValue::List(list))
+    }
+
+    /// Dates are maps, too.
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawValue, A::Error> {
+        IgnoredAny.visit_map(map).map(|_| RawValue::Other)
+    }
 }
 
 /// The keys of one table; those outside any table have the name "".
@@ -110,7 +159,18 @@ document! {
     [retained] Retained { messages_max, bytes_max }
     [shared] Shared { strategy }
     [log] Log { level, format }
-    each [listener] Listener { name, address, protocol, anonymous }
+    each [listener] Listener {
+        name,
+        address,
+        protocol,
+        anonymous,
+        protocols,
+        qos_max,
+        retain,
+        wildcards,
+        shared,
+        subscription_ids,
+    }
 }
 
 impl Raw {

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::mistake::{Mistake, Problem};
 use super::near;
-use super::raw::{Field, Scalar};
+use super::raw::{Field, RawValue};
 use super::source::{Source, Span};
 use super::value::{self, Unclear};
 
@@ -35,31 +35,56 @@ const NO_IDEA: Wrong = Wrong::Kind { near: None };
 
 /// A value as written. Outside the file there are no types: `64` is a number and a text.
 struct Written<'a> {
-    scalar: &'a Scalar,
+    value: &'a RawValue,
     in_file: bool,
 }
 
 impl<'a> Written<'a> {
     fn integer(&self) -> Option<i64> {
-        match self.scalar {
-            Scalar::Integer(number) => Some(*number),
-            Scalar::Text(text) if !self.in_file => text.trim().parse().ok(),
-            Scalar::Text(_) | Scalar::Boolean(_) | Scalar::Other(_) => None,
+        match self.value {
+            RawValue::Integer(number) => Some(*number),
+            RawValue::Text(text) if !self.in_file => text.trim().parse().ok(),
+            RawValue::Text(_) | RawValue::Boolean(_) | RawValue::List(_) | RawValue::Other => None,
         }
     }
 
     fn boolean(&self) -> Option<bool> {
-        match self.scalar {
-            Scalar::Boolean(value) => Some(*value),
-            Scalar::Text(text) if !self.in_file => text.trim().parse().ok(),
-            Scalar::Text(_) | Scalar::Integer(_) | Scalar::Other(_) => None,
+        match self.value {
+            RawValue::Boolean(value) => Some(*value),
+            RawValue::Text(text) if !self.in_file => text.trim().parse().ok(),
+            RawValue::Text(_) | RawValue::Integer(_) | RawValue::List(_) | RawValue::Other => None,
         }
     }
 
     fn text(&self) -> Option<&'a str> {
-        match self.scalar {
-            Scalar::Text(text) => Some(text),
-            Scalar::Integer(_) | Scalar::Boolean(_) | Scalar::Other(_) => None,
+        match self.value {
+            RawValue::Text(text) => Some(text),
+            RawValue::Integer(_) | RawValue::Boolean(_) | RawValue::List(_) | RawValue::Other => {
+                None
+            }
+        }
+    }
+
+    /// The elements of a list that has some, each with its place. Outside the file they stand between
+    /// commas; there the list begins at `start`.
+    fn elements(&self, start: usize) -> Option<Vec<Spanned<RawValue>>> {
+        match self.value {
+            RawValue::List(items) if !items.is_empty() => Some(items.clone()),
+            RawValue::Text(text) if !self.in_file && !text.trim().is_empty() => {
+                let mut next = start;
+                let items = text.split(',').map(|item| {
+                    let at = next + item.len() - item.trim_start().len();
+                    next += item.len() + 1;
+                    let item = item.trim();
+                    Spanned::new(at..at + item.len(), RawValue::Text(item.to_owned()))
+                });
+                Some(items.collect())
+            }
+            RawValue::List(_)
+            | RawValue::Text(_)
+            | RawValue::Integer(_)
+            | RawValue::Boolean(_)
+            | RawValue::Other => None,
         }
     }
 }
@@ -84,7 +109,7 @@ impl<'a> Reader<'a> {
         let field = field.as_ref()?;
         let span = field.span();
         let in_file = self.source.setting_at(span.start).is_none();
-        let wrong = match parse(Written { scalar: field.get_ref(), in_file }) {
+        let wrong = match parse(Written { value: field.get_ref(), in_file }) {
             Ok(value) => return Some(value),
             Err(wrong) => wrong,
         };
@@ -229,6 +254,42 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// At least one of a few words, none of them twice.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        field: &Field,
+        choices: &[(&str, T)],
+    ) -> Option<Vec<T>> {
+        let start = field.as_ref()?.span().start;
+        let words = || choices.iter().map(|(word, _)| format!("\"{word}\""));
+        let all = match self.source.setting_at(start) {
+            None => format!("[{}]", words().collect::<Vec<_>>().join(", ")),
+            Some(_) => choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(","),
+        };
+        let allowed = || format!("a list with at least one of {all}");
+        let items = self.read(key, field, allowed, |written| {
+            let alone = written.text().map(|text| format!("\"{text}\""));
+            let near = alone.filter(|text| words().any(|word| word == *text));
+            let near = near.map(|text| format!("[{text}]"));
+            written.elements(start).ok_or(Wrong::Kind { near })
+        })?;
+        let count = items.len();
+        let mut chosen = Vec::new();
+        for item in items {
+            let span = item.span();
+            let Some(choice) = self.choice(key, &Some(item), choices) else { continue };
+            if chosen.contains(&choice) {
+                let in_file = self.source.setting_at(span.start).is_none();
+                let (key, found) = (key.to_owned(), self.found(&span, in_file));
+                self.report(&span, Problem::Repeated { key, found });
+            } else {
+                chosen.push(choice);
+            }
+        }
+        (chosen.len() == count).then_some(chosen)
+    }
+
     /// A text that `parse` understands; its error is what may have been meant.
     pub(super) fn text<T>(
         &mut self,
@@ -245,8 +306,11 @@ impl<'a> Reader<'a> {
 
     fn is_word(&self, field: &Field, word: &str) -> bool {
         match field.as_ref().map(Spanned::get_ref) {
-            Some(Scalar::Text(text)) => text.trim() == word,
-            Some(Scalar::Integer(_) | Scalar::Boolean(_) | Scalar::Other(_)) | None => false,
+            Some(RawValue::Text(text)) => text.trim() == word,
+            Some(
+                RawValue::Integer(_) | RawValue::Boolean(_) | RawValue::List(_) | RawValue::Other,
+            )
+            | None => false,
         }
     }
 }

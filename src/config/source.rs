@@ -52,6 +52,14 @@ impl Setting {
         start..start + self.value.len()
     }
 
+    /// What of its value is within `span`.
+    fn part(&self, span: &Span) -> &str {
+        let value = self.value_span();
+        let within = |offset: usize| offset.checked_sub(value.start);
+        let part = within(span.start).zip(within(span.end));
+        part.and_then(|(start, end)| self.value.get(start..end)).unwrap_or(&self.value)
+    }
+
     fn line(&self) -> String {
         match self.kind {
             SettingKind::Variable => format!("{}={}", self.name, self.value),
@@ -88,7 +96,7 @@ impl Source {
     /// The text as written: with its quotes in the file, without any outside it.
     pub(super) fn text(&self, span: &Span) -> &str {
         match self.setting_at(span.start) {
-            Some(setting) => &setting.value,
+            Some(setting) => setting.part(span),
             None => self.file.get(span.clone()).unwrap_or_default(),
         }
     }

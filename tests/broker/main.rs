@@ -18,6 +18,7 @@ mod support;
 mod connecting;
 mod crowded;
 mod exactly_once;
+mod features;
 mod keep_alive;
 mod malformed;
 mod many;

@@ -319,6 +319,107 @@ dunlin.toml:3:13: `listener.anonymous` cannot be \"yes\"
 ",
     ),
     (
+        "[[listener]]\naddress = \"[::]:1883\"\nqos_max = 3",
+        "\
+dunlin.toml:3:11: `listener.qos_max` is too large
+  |
+3 | qos_max = 3
+  |           ^
+  = allowed: a whole number from 0 to 2
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = []",
+        "\
+dunlin.toml:3:13: `listener.protocols` cannot be []
+  |
+3 | protocols = []
+  |             ^^
+  = allowed: a list with at least one of [\"3.1\", \"3.1.1\", \"5.0\"]
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = \"5.0\"",
+        "\
+dunlin.toml:3:13: `listener.protocols` cannot be \"5.0\"
+  |
+3 | protocols = \"5.0\"
+  |             ^^^^^
+  = allowed: a list with at least one of [\"3.1\", \"3.1.1\", \"5.0\"]
+  = did you mean [\"5.0\"]?
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\n  \"5.0\",\n  \"3.1.2\",\n]",
+        "\
+dunlin.toml:5:3: `listener.protocols` cannot be \"3.1.2\"
+  |
+5 |   \"3.1.2\",
+  |   ^^^^^^^
+  = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+  = did you mean \"3.1.1\"?
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\"3.1.1\", 5.0]",
+        "\
+dunlin.toml:3:23: `listener.protocols` cannot be 5.0
+  |
+3 | protocols = [\"3.1.1\", 5.0]
+  |                       ^^^
+  = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\"5.0\", [\"3.1\"]]",
+        "\
+dunlin.toml:3:21: `listener.protocols` cannot be [\"3.1\"]
+  |
+3 | protocols = [\"5.0\", [\"3.1\"]]
+  |                     ^^^^^^^
+  = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\"5.0\", 99999999999999999999]",
+        "\
+dunlin.toml:3:21: `listener.protocols` cannot be 99999999999999999999
+  |
+3 | protocols = [\"5.0\", 99999999999999999999]
+  |                     ^^^^^^^^^^^^^^^^^^^^
+  = allowed: \"3.1\", \"3.1.1\" or \"5.0\"
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\"5.0\", \"3.1\", \"5.0\"]",
+        "\
+dunlin.toml:3:28: `listener.protocols` has \"5.0\" twice
+  |
+3 | protocols = [\"5.0\", \"3.1\", \"5.0\"]
+  |                            ^^^^^
+  = leave one of them out
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nretain = [true]",
+        "\
+dunlin.toml:3:10: `listener.retain` cannot be [true]
+  |
+3 | retain = [true]
+  |          ^^^^^^
+  = allowed: true or false
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::]:1883\"\nprotocols = [\"5.0\"",
+        "\
+dunlin.toml:3:19: not valid TOML: unclosed array, expected `]`
+  |
+3 | protocols = [\"5.0\"
+  |                   ^
+",
+    ),
+    (
         "workers =\n",
         "\
 dunlin.toml:1:10: not valid TOML: text needs quotes around it

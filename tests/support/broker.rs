@@ -39,12 +39,15 @@ impl Broker {
         Self::start_with("")
     }
 
-    /// The same, with this text as its configuration file.
+    /// The same, with this text as its configuration file; if that has listeners, on these alone.
     pub(crate) fn start_with(configuration: &str) -> Self {
         raise_open_file_limit();
         let folder = Folder::new();
         let mut command = program();
-        command.args(["--memory", "--listen", "127.0.0.1:0"]).current_dir(&folder.path);
+        command.arg("--memory").current_dir(&folder.path);
+        if !configuration.contains("[[listener]]") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         if !configuration.is_empty() {
             let file = folder.path.join("dunlin.toml");
             fs::write(&file, configuration).expect("the configuration is written");

@@ -34,8 +34,12 @@ pub(crate) const WILL_DELAY_INTERVAL: u8 = 0x18;
 pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
 pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub(crate) const TOPIC_ALIAS: u8 = 0x23;
+pub(crate) const MAXIMUM_QOS: u8 = 0x24;
+pub(crate) const RETAIN_AVAILABLE: u8 = 0x25;
 pub(crate) const USER_PROPERTY: u8 = 0x26;
 pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+pub(crate) const WILDCARD_SUBSCRIPTION_AVAILABLE: u8 = 0x28;
+pub(crate) const SUBSCRIPTION_IDENTIFIER_AVAILABLE: u8 = 0x29;
 pub(crate) const SHARED_SUBSCRIPTION_AVAILABLE: u8 = 0x2A;
 
 impl Properties {
