@@ -23,6 +23,9 @@ mod connection;
 #[path = "session/features.rs"]
 mod features;
 
+/// Topics named by numbers.
+#[path = "session/aliases.rs"]
+mod aliases;
 /// What is sent at once, what waits, and what is refused.
 #[path = "session/deliver.rs"]
 mod deliver;

@@ -7,7 +7,7 @@
 //! - [`state`]: [`Session`], the standard's Session State, shared by everybody who delivers to it.
 //! - [`deliver`]: what a Session owes its client: sent now, queued, or refused.
 //! - [`inflight`], [`received`], [`packet_ids`]: QoS 1 and 2 in both directions.
-//! - [`topic_alias`]: numbers that stand for topics.
+//! - [`topic_alias`], [`outbound_aliases`]: numbers that stand for topics, from and to the client.
 //! - [`subscribe`], [`replay`]: Subscriptions and the Retained Messages they ask for.
 //! - [`shared`]: what belongs to a group and may have to be given back.
 //! - [`keep_alive`], [`will`]: what follows when a client falls silent.
@@ -24,6 +24,7 @@ mod features;
 mod inflight;
 mod keep_alive;
 mod limits;
+mod outbound_aliases;
 mod packet_ids;
 mod receive;
 mod received;
@@ -42,6 +43,7 @@ pub use features::Features;
 pub use inflight::PubRecAnswer;
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
+pub use outbound_aliases::{Naming, OutboundAliases};
 pub use receive::{Connection, Farewell, Inbound, WillFate, goodbye};
 pub use received::Receipt;
 pub use replay::{Replay, ReplayStep};
