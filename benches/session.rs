@@ -61,16 +61,18 @@ fn limits() -> Limits {
         topic_bytes_max: 1_024,
         topic_levels_max: 32,
         topic_aliases_in_max: 4,
+        topic_aliases_out_max: 32,
         subscriptions_max: 1_000,
         packet_bytes_max: 1024 * 1024,
     }
 }
 
-fn terms() -> Terms {
+fn terms(topic_alias_maximum: u16) -> Terms {
     Terms {
         version: ProtocolVersion::V5,
         receive_maximum: NonZeroU16::MAX,
         maximum_packet_size: usize::MAX,
+        topic_alias_maximum,
     }
 }
 
@@ -96,13 +98,13 @@ impl Broker {
         Self { router, courier, flushing: Flushing::default() }
     }
 
-    fn connect(&mut self, client_id: &str) -> Option<Attachment> {
+    fn connect(&mut self, client_id: &str, topic_alias_maximum: u16) -> Option<Attachment> {
         let attach = Attach {
             client_id: ClientId::new(client_id)?,
             epoch: Epoch(1),
             clean_start: true,
             expiry: SessionExpiry::AtDisconnect,
-            terms: terms(),
+            terms: terms(topic_alias_maximum),
             will: None,
             wire: Arc::new(Nowhere),
             signal: Arc::new(Signal::default()),
@@ -110,13 +112,15 @@ impl Broker {
         Some(self.router.attach(&mut self.courier, attach, |_, _| {}).attachment)
     }
 
-    /// Connects as many takers of the topic.
-    fn takers(&mut self, count: usize, qos: QoS) -> Vec<Attachment> {
-        let Ok(filter) = SubscriptionFilter::parse(TOPIC) else { return Vec::new() };
+    /// Connects as many takers of everything, which allow so many Topic Aliases.
+    fn takers(&mut self, count: usize, qos: QoS, topic_alias_maximum: u16) -> Vec<Attachment> {
+        let Ok(filter) = SubscriptionFilter::parse("#") else { return Vec::new() };
         let options = SubscriptionOptions::new(qos);
         let mut takers = Vec::new();
         for number in 0..count {
-            let Some(taker) = self.connect(&format!("taker-{number}")) else { continue };
+            let Some(taker) = self.connect(&format!("taker-{number}"), topic_alias_maximum) else {
+                continue;
+            };
             let subscription = Subscription { options, id: None };
             self.router.subscribe(&mut self.courier, &taker, &filter, subscription);
             takers.push(taker);
@@ -151,8 +155,8 @@ fn routing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("router");
     for count in [1, 100] {
         let mut broker = Broker::new();
-        let Some(publisher) = broker.connect("publisher") else { return };
-        let _takers = broker.takers(count, QoS::AtMostOnce);
+        let Some(publisher) = broker.connect("publisher", 0) else { return };
+        let _takers = broker.takers(count, QoS::AtMostOnce, 0);
         broker.flush();
         group.throughput(Throughput::Elements((TURN * count) as u64));
         group.bench_function(format!("publish_qos0_to_{count}_x{TURN}_and_flush"), |bencher| {
@@ -166,8 +170,8 @@ fn routing(criterion: &mut Criterion) {
     }
 
     let mut broker = Broker::new();
-    let Some(publisher) = broker.connect("publisher") else { return };
-    let takers = broker.takers(1, QoS::AtLeastOnce);
+    let Some(publisher) = broker.connect("publisher", 0) else { return };
+    let takers = broker.takers(1, QoS::AtLeastOnce, 0);
     let Some(taker) = takers.first() else { return };
     broker.flush();
     let mut next = 0_u16;
@@ -196,6 +200,37 @@ fn routing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The same messages to takers with and without Topic Aliases: one topic again and again, topics that
+/// all have an alias, and more topics than aliases.
+fn aliases(criterion: &mut Criterion) {
+    const ALIASES: u16 = 32;
+    let mut group = criterion.benchmark_group("aliases");
+    for count in [1, 100] {
+        for topic_alias_maximum in [0, ALIASES] {
+            for topics in [1, 32, 64] {
+                let names =
+                    (0..topics).map(|number| TopicName::parse(&format!("{TOPIC}/{number}")));
+                let names: Vec<TopicName> = names.filter_map(Result::ok).collect();
+                let mut broker = Broker::new();
+                let Some(publisher) = broker.connect("publisher", 0) else { return };
+                let _takers = broker.takers(count, QoS::AtMostOnce, topic_alias_maximum);
+                broker.flush();
+                group.throughput(Throughput::Elements((TURN * count) as u64));
+                let name = format!("{topics}_topics_to_{count}_with_{topic_alias_maximum}_aliases");
+                group.bench_function(name, |bencher| {
+                    bencher.iter(|| {
+                        for topic in names.iter().cycle().take(TURN) {
+                            broker.publish(&publisher, topic, QoS::AtMostOnce);
+                        }
+                        broker.flush();
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 fn session(effects: &mut Effects) -> Option<Session> {
     let client_id = ClientId::new("meter-7")?;
     Some(Session::new(client_id, SessionExpiry::Never, Keeps::Nothing, Epoch(1), effects))
@@ -220,7 +255,7 @@ fn sessions(criterion: &mut Criterion) {
         subscription_ids: &ids,
         ticket: None,
     };
-    let (limits, terms, now) = (limits(), terms(), Instant::now());
+    let (limits, terms, now) = (limits(), terms(0), Instant::now());
     let mut effects = Effects::default();
     let mut group = criterion.benchmark_group("session");
 
@@ -262,5 +297,5 @@ fn sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, routing, sessions);
+criterion_group!(benches, routing, aliases, sessions);
 criterion_main!(benches);

@@ -220,6 +220,7 @@ fn router_limits(config: &Config) -> RouterLimits {
             topic_bytes_max: limits.topic_bytes_max,
             topic_levels_max: limits.topic_levels_max,
             topic_aliases_in_max: limits.topic_aliases_in_max,
+            topic_aliases_out_max: limits.topic_aliases_out_max,
             subscriptions_max: limits.subscriptions_per_client_max,
             packet_bytes_max: limits.packet_bytes_max,
         },

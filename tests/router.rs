@@ -22,6 +22,10 @@ mod writing;
 #[path = "router/meanwhile.rs"]
 mod meanwhile;
 
+/// Topics named by numbers.
+#[path = "router/aliases.rs"]
+mod aliases;
+
 /// Nothing is promised before it is kept.
 #[path = "router/held.rs"]
 mod held;

@@ -117,6 +117,9 @@ fn limits(raw: &raw::Limits, reader: &mut Reader<'_>) -> Limits {
         topic_aliases_in_max: reader
             .number("limits.topic_aliases_in_max", &raw.topic_aliases_in_max, ALIASES)
             .unwrap_or(default.topic_aliases_in_max),
+        topic_aliases_out_max: reader
+            .number("limits.topic_aliases_out_max", &raw.topic_aliases_out_max, ALIASES)
+            .unwrap_or(default.topic_aliases_out_max),
         subscriptions_per_client_max: reader
             .number("limits.subscriptions_per_client_max", subscriptions, COUNT)
             .unwrap_or(default.subscriptions_per_client_max),

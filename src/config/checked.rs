@@ -99,6 +99,8 @@ pub struct Limits {
     /// A further Subscription: 0x97.
     /// Topic Aliases a client may set; 0 for none.
     pub topic_aliases_in_max: u16,
+    /// Topic Aliases the server sets for a client that takes any; 0 for none.
+    pub topic_aliases_out_max: u16,
     pub subscriptions_per_client_max: usize,
 }
 
@@ -261,6 +263,7 @@ impl Default for Limits {
             topic_bytes_max: 4096,
             topic_levels_max: 128,
             topic_aliases_in_max: 32,
+            topic_aliases_out_max: 32,
             subscriptions_per_client_max: 10_000,
         }
     }

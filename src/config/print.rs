@@ -57,6 +57,7 @@ fn limits(limits: &Limits, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(to, "topic_bytes_max = {}", bytes(limits.topic_bytes_max))?;
     writeln!(to, "topic_levels_max = {}", limits.topic_levels_max)?;
     writeln!(to, "topic_aliases_in_max = {}", limits.topic_aliases_in_max)?;
+    writeln!(to, "topic_aliases_out_max = {}", limits.topic_aliases_out_max)?;
     writeln!(to, "subscriptions_per_client_max = {}", limits.subscriptions_per_client_max)
 }
 

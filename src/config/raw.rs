@@ -145,6 +145,7 @@ document! {
         topic_bytes_max,
         topic_levels_max,
         topic_aliases_in_max,
+        topic_aliases_out_max,
         subscriptions_per_client_max,
     }
     [session] Session {

@@ -1,4 +1,5 @@
-//! A PUBLISH encoded once for each kind of taker, then copied and patched for each.
+//! A PUBLISH encoded once for each kind of taker, then copied and patched for each. Only a taker
+//! that has Topic Aliases of its own gets a head of its own.
 
 use std::ops::Range;
 
@@ -11,8 +12,9 @@ use crate::message::Publication;
 use crate::packet::{
     Delivery, PacketId, ProtocolVersion, Publish, PublishHead, PublishProperties,
     SubscriptionIds as SubscriptionIdsView, encode_publish_head, publish_first_byte,
+    publish_length,
 };
-use crate::session::SubscriptionIds;
+use crate::session::{Naming, SubscriptionIds};
 
 /// Up to here a payload is copied to each taker: cheaper than a slice of its own in a `writev`,
 /// which measured equal at about 1 KiB.
@@ -49,14 +51,22 @@ pub(super) struct Encoder<'a> {
 
 /// An encoding that fits one taker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chosen {
-    encoding: Encoding,
-    /// Of the whole packet, in bytes.
+pub(super) struct Chosen<'t> {
+    encoding: Encoding<'t>,
+    /// Of the whole packet, in bytes; without a Topic Alias.
     pub(super) length: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Encoding {
+enum Encoding<'t> {
+    Shared(Shared),
+    /// Made for this taker alone, with these Subscription Identifiers: its Topic Aliases are its own,
+    /// and one is set only when the packet is really appended.
+    Own(&'t SubscriptionIds),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shared {
     /// The packet as it came in.
     AsItCame,
     /// The variant of this index.
@@ -71,15 +81,43 @@ impl<'a> Encoder<'a> {
     }
 
     /// The encoding for a taker, made if nobody needed it before.
-    pub(super) fn choose(
+    #[inline]
+    pub(super) fn choose<'t>(
+        &mut self,
+        link: &Link,
+        delivery: Delivery,
+        subscription_ids: &'t SubscriptionIds,
+    ) -> Chosen<'t> {
+        let version = link.terms.version;
+        if link.aliases(self.publication.topic) {
+            let length = self.length(version, delivery, subscription_ids);
+            return Chosen { encoding: Encoding::Own(subscription_ids), length };
+        }
+        let (shared, length) = self.share(version, delivery, subscription_ids);
+        Chosen { encoding: Encoding::Shared(shared), length }
+    }
+
+    fn length(
+        &self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        subscription_ids: &SubscriptionIds,
+    ) -> usize {
+        self.as_it_came(version.is_v5(), delivery, subscription_ids).unwrap_or_else(|| {
+            publish_length(&self.publish(delivery, false, subscription_ids), version)
+        })
+    }
+
+    /// An encoding that others may get as well, and its length.
+    fn share(
         &mut self,
         version: ProtocolVersion,
         delivery: Delivery,
         subscription_ids: &SubscriptionIds,
-    ) -> Chosen {
+    ) -> (Shared, usize) {
         let is_v5 = version.is_v5();
         if let Some(length) = self.as_it_came(is_v5, delivery, subscription_ids) {
-            return Chosen { encoding: Encoding::AsItCame, length };
+            return (Shared::AsItCame, length);
         }
         let has_packet_id = delivery.packet_id().is_some();
         let known = self.scratch.variants.iter().position(|variant| {
@@ -89,7 +127,7 @@ impl<'a> Encoder<'a> {
         });
         let index = known.unwrap_or_else(|| self.encode(version, delivery, subscription_ids));
         let length = self.scratch.variants.get(index).map_or(0, |variant| variant.head.length);
-        Chosen { encoding: Encoding::Variant(index), length }
+        (Shared::Variant(index), length)
     }
 
     /// The length of the packet that came in, if this taker may get it as it is.
@@ -111,20 +149,7 @@ impl<'a> Encoder<'a> {
         delivery: Delivery,
         subscription_ids: &SubscriptionIds,
     ) -> usize {
-        let publication = self.publication;
-        let payload = publication.payload.as_slice();
-        let publish = Publish {
-            delivery,
-            retain: false,
-            topic: publication.topic.as_str().as_bytes(),
-            properties: PublishProperties {
-                topic_alias: None,
-                message_expiry: publication.expiry,
-                subscription_ids: SubscriptionIdsView::from_slice(subscription_ids),
-                forwarded: publication.properties,
-            },
-            payload,
-        };
+        let publish = self.publish(delivery, false, subscription_ids);
         if self.scratch.variants.len() == VARIANTS_MAX
             && let Some(last) = self.scratch.variants.pop()
         {
@@ -132,8 +157,8 @@ impl<'a> Encoder<'a> {
         }
         let start = self.scratch.bytes.len();
         let head = encode_publish_head(&publish, version, &mut self.scratch.bytes);
-        if payload.len() <= COPIED_PAYLOAD_MAX {
-            self.scratch.bytes.extend_from_slice(payload);
+        if publish.payload.len() <= COPIED_PAYLOAD_MAX {
+            self.scratch.bytes.extend_from_slice(publish.payload);
         }
         self.scratch.variants.push(Variant {
             is_v5: version.is_v5(),
@@ -145,10 +170,59 @@ impl<'a> Encoder<'a> {
         self.scratch.variants.len() - 1
     }
 
+    /// The packet with its Topic Name.
+    fn publish<'p>(
+        &self,
+        delivery: Delivery,
+        retain: bool,
+        subscription_ids: &'p SubscriptionIds,
+    ) -> Publish<'p>
+    where
+        'a: 'p,
+    {
+        let publication = self.publication;
+        Publish {
+            delivery,
+            retain,
+            topic: publication.topic.as_str().as_bytes(),
+            properties: PublishProperties {
+                topic_alias: None,
+                message_expiry: publication.expiry,
+                subscription_ids: SubscriptionIdsView::from_slice(subscription_ids),
+                forwarded: publication.properties,
+            },
+            payload: publication.payload.as_slice(),
+        }
+    }
+
     /// Appends the packet to a connection's outbound buffer, as this taker gets it.
     pub(super) fn append(
         &mut self,
-        chosen: Chosen,
+        chosen: Chosen<'_>,
+        delivery: Delivery,
+        retain: bool,
+        link: &mut Link,
+        spare: &mut Spare,
+    ) {
+        let subscription_ids = match chosen.encoding {
+            Encoding::Shared(shared) => {
+                return self.append_shared(shared, delivery, retain, link, spare);
+            }
+            Encoding::Own(subscription_ids) => subscription_ids,
+        };
+        let naming = link.name_topic(self.publication.topic, chosen.length);
+        if naming == Naming::Name {
+            let (shared, _) = self.share(link.terms.version, delivery, subscription_ids);
+            return self.append_shared(shared, delivery, retain, link, spare);
+        }
+        let mut publish = self.publish(delivery, retain, subscription_ids);
+        naming.apply(&mut publish);
+        link.append_publish(&publish, || self.shared_payload(), spare);
+    }
+
+    fn append_shared(
+        &mut self,
+        shared: Shared,
         delivery: Delivery,
         retain: bool,
         link: &mut Link,
@@ -156,26 +230,34 @@ impl<'a> Encoder<'a> {
     ) {
         let tail = link.outbound.tail(spare);
         let start = tail.len();
-        self.write_encoded(chosen, delivery, retain, tail);
+        self.write_encoded(shared, delivery, retain, tail);
         let appended = tail.len() - start;
         link.outbound.grew(appended);
-        if let Encoding::Variant(_) = chosen.encoding
+        if let Shared::Variant(_) = shared
             && self.publication.payload.as_slice().len() > COPIED_PAYLOAD_MAX
         {
-            let shared = self.shared.get_or_insert_with(|| self.publication.payload.to_bytes());
-            link.outbound.append_shared(shared.clone());
+            link.outbound.append_shared(self.shared_payload());
         }
     }
 
-    /// Writes the whole packet, with a payload of any size, as this taker gets it.
+    fn shared_payload(&mut self) -> Bytes {
+        self.shared.get_or_insert_with(|| self.publication.payload.to_bytes()).clone()
+    }
+
+    /// Writes the whole packet with its Topic Name and a payload of any size, as this taker gets it.
     pub(super) fn write(
-        &self,
-        chosen: Chosen,
+        &mut self,
+        chosen: Chosen<'_>,
         delivery: Delivery,
         retain: bool,
+        version: ProtocolVersion,
         out: &mut Vec<u8>,
     ) {
-        self.write_encoded(chosen, delivery, retain, out);
+        let shared = match chosen.encoding {
+            Encoding::Shared(shared) => shared,
+            Encoding::Own(subscription_ids) => self.share(version, delivery, subscription_ids).0,
+        };
+        self.write_encoded(shared, delivery, retain, out);
         let payload = self.publication.payload.as_slice();
         if payload.len() > COPIED_PAYLOAD_MAX {
             out.extend_from_slice(payload);
@@ -183,10 +265,10 @@ impl<'a> Encoder<'a> {
     }
 
     /// The head, and the payload if it was copied to it.
-    fn write_encoded(&self, chosen: Chosen, delivery: Delivery, retain: bool, out: &mut Vec<u8>) {
-        let index = match (chosen.encoding, self.publication.as_it_came) {
-            (Encoding::Variant(index), _) => index,
-            (Encoding::AsItCame, came) => {
+    fn write_encoded(&self, shared: Shared, delivery: Delivery, retain: bool, out: &mut Vec<u8>) {
+        let index = match (shared, self.publication.as_it_came) {
+            (Shared::Variant(index), _) => index,
+            (Shared::AsItCame, came) => {
                 return out.extend_from_slice(came.map_or(&[], |came| came.packet));
             }
         };

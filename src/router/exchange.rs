@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Router;
 use super::courier::Courier;
-use super::encode::COPIED_PAYLOAD_MAX;
 #[cfg(doc)]
 use super::link::Flags;
 use super::link::{Flow, Link};
@@ -14,7 +11,9 @@ use super::retained::Step;
 use super::slot::{Attachment, SlotState};
 use crate::change::{CommitNumber, Keeps, Subscription};
 use crate::message::Message;
-use crate::packet::{Delivery, PacketId, PubRel, Publish, QoS, ReasonCode, encode_publish_head};
+use crate::packet::{
+    Delivery, PacketId, PubRel, Publish, QoS, ReasonCode, encode_publish_head, publish_length,
+};
 use crate::session::{
     DropReason, Next, Offer, ProtocolError, PubRecAnswer, Receipt, Refusal, ReplayStep, Room,
     Session, Subscribed, Verdict,
@@ -177,12 +176,12 @@ impl Router {
     fn emit(&self, next: Next<'_>, link: &mut Link, courier: &mut Courier) {
         match next {
             Next::PubRel(id) => self.send_pubrel(link, courier, id, ReasonCode::Success),
-            Next::Publish { publish, payload } => {
+            Next::Publish { publish, message } => {
                 let exactly_once = matches!(publish.delivery, Delivery::ExactlyOnce { .. });
                 let length = if exactly_once && self.journal.keeps() == Keeps::Changes {
                     self.emit_when_kept(&publish, link, courier)
                 } else {
-                    emit_now(&publish, payload, link, courier)
+                    emit_now(publish, message, link, courier)
                 };
                 courier.spend(length);
                 courier.counters.publishes_sent.add(1);
@@ -190,7 +189,9 @@ impl Router {
         }
     }
 
-    /// A QoS 2 PUBLISH of a Session that is kept: sent when its Packet Identifier is kept too.
+    /// A QoS 2 PUBLISH of a Session that is kept: sent when its Packet Identifier is kept too. By its
+    /// Topic Name: what is appended meanwhile overtakes it, and must neither wait for an alias that
+    /// this one sets nor set the one it uses to another topic.
     fn emit_when_kept(
         &self,
         publish: &Publish<'_>,
@@ -292,7 +293,7 @@ impl Router {
             return courier.effects.drop_message(DropReason::TooLarge);
         };
         let publish = offer.publish(delivery, courier.instant());
-        self.emit(Next::Publish { publish, payload: &offer.message.payload }, link, courier);
+        self.emit(Next::Publish { publish, message: offer.message }, link, courier);
     }
 
     /// Frees what the Session of an idle connection does not need.
@@ -301,23 +302,16 @@ impl Router {
     }
 }
 
+/// By a Topic Alias if the client takes any.
 fn emit_now(
-    publish: &Publish<'_>,
-    payload: &Bytes,
+    mut publish: Publish<'_>,
+    message: &Message,
     link: &mut Link,
     courier: &mut Courier,
 ) -> usize {
-    let tail = link.outbound.tail(&mut courier.spare);
-    let start = tail.len();
-    let head = encode_publish_head(publish, link.terms.version, tail);
-    let copied = payload.len() <= COPIED_PAYLOAD_MAX;
-    if copied {
-        tail.extend_from_slice(payload);
+    if link.aliases(&message.topic) {
+        let length = publish_length(&publish, link.terms.version);
+        link.name_topic(&message.topic, length).apply(&mut publish);
     }
-    let appended = tail.len() - start;
-    link.outbound.grew(appended);
-    if !copied {
-        link.outbound.append_shared(payload.clone());
-    }
-    head.length
+    link.append_publish(&publish, || message.payload.clone(), &mut courier.spare)
 }

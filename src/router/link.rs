@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::encode::COPIED_PAYLOAD_MAX;
 use super::outbound::{Outbound, Spare};
 use crate::change::{CommitNumber, Journal};
-use crate::session::Terms;
+use crate::packet::{Publish, encode_publish_head};
+use crate::session::{Naming, OutboundAliases, Terms};
+use crate::topic::TopicName;
 
 /// The writing half of a connection, whatever door it came through.
 pub trait Wire: Send + Sync + fmt::Debug {
@@ -125,6 +130,8 @@ pub(super) struct Link {
     pub(super) flow: Flow,
     /// The task wants to know when the outbound buffer has run empty.
     pub(super) wants_drained: bool,
+    /// Made when the first one is set: most connections never need any.
+    aliases: Option<Box<OutboundAliases>>,
 }
 
 impl Link {
@@ -136,7 +143,50 @@ impl Link {
             outbound: Outbound::default(),
             flow: Flow::Clean,
             wants_drained: false,
+            aliases: None,
         }
+    }
+
+    /// Whether a PUBLISH of this topic may be sent with a Topic Alias.
+    #[inline]
+    pub(super) fn aliases(&self, topic: &TopicName) -> bool {
+        self.terms.topic_alias_maximum > 0 && OutboundAliases::shorten(topic)
+    }
+
+    /// How a PUBLISH names its topic, if [`Self::aliases`] says that it may use an alias. `length` is
+    /// its length in bytes with the Topic Name. It has to be
+    /// appended to `outbound` at once: another one could be appended in between that relies on the
+    /// alias it sets. So no PUBLISH that is held until something is kept may ask here, since those
+    /// that are not held overtake it.
+    pub(super) fn name_topic(&mut self, topic: &TopicName, length: usize) -> Naming {
+        let Some(maximum) = NonZeroU16::new(self.terms.topic_alias_maximum) else {
+            return Naming::Name;
+        };
+        let aliases = self.aliases.get_or_insert_with(|| Box::new(OutboundAliases::new(maximum)));
+        aliases.name(topic, self.terms.maximum_packet_size.saturating_sub(length))
+    }
+
+    /// Appends a PUBLISH that nobody else gets in this encoding; its length in bytes. `shared` is
+    /// its payload in memory of its own, asked for only if that is large.
+    pub(super) fn append_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        shared: impl FnOnce() -> Bytes,
+        spare: &mut Spare,
+    ) -> usize {
+        let tail = self.outbound.tail(spare);
+        let start = tail.len();
+        let head = encode_publish_head(publish, self.terms.version, tail);
+        let copied = publish.payload.len() <= COPIED_PAYLOAD_MAX;
+        if copied {
+            tail.extend_from_slice(publish.payload);
+        }
+        let appended = tail.len() - start;
+        self.outbound.grew(appended);
+        if !copied {
+            self.outbound.append_shared(shared());
+        }
+        head.length
     }
 
     /// Appends encoded packets, or holds them until what they promise is kept.

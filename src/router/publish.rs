@@ -205,7 +205,7 @@ impl Router {
             Some(_) | None => Delivery::AtMostOnce,
         };
         let Some(link) = link else { return refused(courier, taker, DropReason::Offline) };
-        let chosen = encoder.choose(link.terms.version, delivery, subscription_ids);
+        let chosen = encoder.choose(link, delivery, subscription_ids);
         if delivery == Delivery::AtMostOnce
             && let Some(reason) = at_most_once_refused(link, chosen.length, soft)
         {
@@ -216,9 +216,9 @@ impl Router {
             && self.journal.keeps() == Keeps::Changes
         {
             // Sent before it is kept, it could be sent once more after a restart, to a client that
-            // has released its identifier.
+            // has released its identifier. What is not held overtakes it, so it uses no Topic Alias.
             let mut packet = courier.spare.take();
-            encoder.write(chosen, delivery, retain, &mut packet);
+            encoder.write(chosen, delivery, retain, link.terms.version, &mut packet);
             link.append(&packet, commit, &*self.journal, &mut courier.spare);
             courier.spare.give(packet);
         } else {

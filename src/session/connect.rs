@@ -31,6 +31,8 @@ pub struct Terms {
     pub receive_maximum: NonZeroU16,
     /// In bytes.
     pub maximum_packet_size: usize,
+    /// The largest Topic Alias the client may be sent, 0 for none [MQTT-3.1.2-26] [MQTT-3.1.2-27].
+    pub topic_alias_maximum: u16,
 }
 
 /// What the server decided where the client left it the choice.
@@ -97,6 +99,10 @@ pub fn accept(
         receive_maximum: NonZeroU16::new(client_receive_maximum)
             .map_or(limits.inflight_max, |maximum| maximum.min(limits.inflight_max)),
         maximum_packet_size: maximum_packet_size(connect),
+        topic_alias_maximum: connect
+            .properties
+            .topic_alias_maximum
+            .min(limits.topic_aliases_out_max),
     };
     let connection = Connection::new(receive::Start {
         version: connect.version,

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::connect::Terms;
 use super::effects::{DropReason, Effects};
 use super::inflight::{Entry, Inflight, Stage};
@@ -126,10 +124,10 @@ pub enum Verdict {
 /// The next packet to send to the client.
 #[derive(Debug)]
 pub enum Next<'s> {
-    /// `payload` is that of `publish`, in the memory it may be shared from.
+    /// `publish` is made of `message`, whose topic and payload may be shared.
     Publish {
         publish: Publish<'s>,
-        payload: &'s Bytes,
+        message: &'s Message,
     },
     PubRel(PacketId),
 }
@@ -297,10 +295,7 @@ impl Session {
             Stage::Published(owed) => {
                 let delivery = entry.delivery(owed.qos);
                 let offer = Offer::of(owed);
-                Next::Publish {
-                    publish: offer.publish(delivery, now),
-                    payload: &owed.message.payload,
-                }
+                Next::Publish { publish: offer.publish(delivery, now), message: &owed.message }
             }
         })
     }

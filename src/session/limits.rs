@@ -31,6 +31,8 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Announced as Topic Alias Maximum; one above it gets 0x94. 0 announces none.
     pub topic_aliases_in_max: u16,
+    /// Used towards a client that allows as many. 0 uses none.
+    pub topic_aliases_out_max: u16,
     /// Announced as Maximum Packet Size.
     pub packet_bytes_max: usize,
 }

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod aliases;
 mod connecting;
 mod crowded;
 mod exactly_once;

@@ -272,7 +272,8 @@ fn word(packet: &Packet<'_>) -> String {
     }
 }
 
-/// `topic:payload`, then what is not the default: QoS and identifier, `dup`, `retain`, identifiers.
+/// `topic:payload`, then what is not the default: QoS and identifier, `dup`, `retain`, identifiers,
+/// expiry, alias.
 fn publish_word(publish: &Publish<'_>) -> String {
     let topic = String::from_utf8_lossy(publish.topic);
     let payload = match publish.payload {
@@ -296,6 +297,9 @@ fn publish_word(publish: &Publish<'_>) -> String {
     if let Some(expiry) = publish.properties.message_expiry {
         word += &format!(" expiry{expiry}");
     }
+    if let Some(alias) = publish.properties.topic_alias {
+        word += &format!(" alias{alias}");
+    }
     word
 }
 
@@ -308,6 +312,7 @@ pub(crate) struct Connecting {
     pub(crate) expiry: SessionExpiry,
     pub(crate) receive_maximum: u16,
     pub(crate) maximum_packet_size: usize,
+    pub(crate) topic_alias_maximum: u16,
     pub(crate) will: Option<Will>,
 }
 
@@ -320,6 +325,7 @@ pub(crate) fn client(client_id: &'static str) -> Connecting {
         expiry: SessionExpiry::AtDisconnect,
         receive_maximum: 64,
         maximum_packet_size: usize::MAX,
+        topic_alias_maximum: 0,
         will: None,
     }
 }
@@ -379,6 +385,7 @@ pub(crate) fn router_limits() -> RouterLimits {
             topic_bytes_max: 256,
             topic_levels_max: 16,
             topic_aliases_in_max: 4,
+            topic_aliases_out_max: 4,
             subscriptions_max: 100,
             packet_bytes_max: 1024 * 1024,
         },
@@ -569,6 +576,7 @@ pub(crate) fn connect(
             version,
             receive_maximum: std::num::NonZeroU16::new(connecting.receive_maximum).unwrap(),
             maximum_packet_size: connecting.maximum_packet_size,
+            topic_alias_maximum: connecting.topic_alias_maximum,
         },
         will: connecting.will,
         wire: Arc::clone(&wire) as Arc<dyn Wire>,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{ReceiveMaximum, WillProperties};
-use dunlin::session::{Features, ProtocolError, Refusal, accept};
+use dunlin::session::{Features, Limits, ProtocolError, Refusal, accept};
 
 use crate::support::{
     V5, V31, V311, accepted, client_id, connect, expiry, limits, nonzero, seconds, will,
@@ -202,6 +202,20 @@ fn the_maximum_packet_size_is_the_clients_or_none() {
     connect.properties.maximum_packet_size = NonZeroU32::new(100);
 
     assert_eq!(accepted(&connect, &limits()).unwrap().terms.maximum_packet_size, 100);
+}
+
+// [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+#[test]
+fn the_topic_aliases_sent_are_as_few_as_either_side_allows() {
+    let limits = Limits { topic_aliases_out_max: 3, ..limits() };
+    for (maximum, expected) in [(0, 0), (2, 2), (3, 3), (u16::MAX, 3)] {
+        let mut connect = connect(V5);
+        connect.properties.topic_alias_maximum = maximum;
+
+        let accepted = accepted(&connect, &limits).unwrap();
+
+        assert_eq!(accepted.terms.topic_alias_maximum, expected);
+    }
 }
 
 // [MQTT-3.1.2-7] [MQTT-3.1.2-9]

@@ -63,6 +63,7 @@ pub(crate) fn limits() -> Limits {
         topic_bytes_max: 64,
         topic_levels_max: 5,
         topic_aliases_in_max: 4,
+        topic_aliases_out_max: 3,
         subscriptions_max: 3,
         packet_bytes_max: 65_536,
     }
@@ -100,6 +101,7 @@ pub(crate) fn terms(receive_maximum: u16) -> Terms {
         version: V5,
         receive_maximum: nonzero(receive_maximum),
         maximum_packet_size: usize::MAX,
+        topic_alias_maximum: 0,
     }
 }
 
@@ -216,11 +218,12 @@ impl Desk {
         let now = self.now;
         Some(match self.session.next(terms, now, &mut self.effects)? {
             Next::PubRel(id) => Sent::PubRel(id),
-            Next::Publish { publish, payload } => {
-                assert_eq!(publish.payload, &payload[..]);
+            Next::Publish { publish, message } => {
+                assert_eq!(publish.payload, &message.payload[..]);
+                assert_eq!(publish.topic, message.topic.as_str().as_bytes());
                 Sent::Publish {
                     delivery: publish.delivery,
-                    payload: String::from_utf8(payload.to_vec()).unwrap(),
+                    payload: String::from_utf8(message.payload.to_vec()).unwrap(),
                     expiry: publish.properties.message_expiry,
                 }
             }
