@@ -210,13 +210,10 @@ impl Newcomers {
             known.sent += 1;
             return known.sent;
         }
-        if let Some(free) = row.iter_mut().find(|newcomer| newcomer.sent == 0) {
-            *free = Newcomer { hash, sent: 1 };
-            return 1;
-        }
-        // Many that come by once leave only those that come by again and again.
-        row.iter_mut().for_each(|newcomer| newcomer.sent -= 1);
-        0
+        // In a full row the others wait until one was halved to nothing.
+        let Some(free) = row.iter_mut().find(|newcomer| newcomer.sent == 0) else { return 0 };
+        *free = Newcomer { hash, sent: 1 };
+        free.sent
     }
 
     fn forget(&mut self, hash: u64) {
