@@ -104,6 +104,7 @@ pub fn accept(
             .topic_alias_maximum
             .min(limits.topic_aliases_out_max),
     };
+    check_room(connect.version, &server_side, limits, terms.maximum_packet_size)?;
     let connection = Connection::new(receive::Start {
         version: connect.version,
         keep_alive: KeepAlive::new(keep_alive, now),
@@ -214,6 +215,21 @@ fn will_message(
     })
 }
 
+/// A client that has no room for what it has to be told cannot be served: without it, it would go
+/// past limits it does not know.
+fn check_room(
+    version: ProtocolVersion,
+    server_side: &ServerSide,
+    limits: &Limits,
+    maximum: usize,
+) -> Result<(), ProtocolError> {
+    let length = connack(version, server_side, limits).encoded_len(version);
+    if length > maximum {
+        return Err(ProtocolError::ConnAckTooLarge { length, maximum }); // [MQTT-3.1.2-24]
+    }
+    Ok(())
+}
+
 /// Appends the CONNACK of an accepted connection to `out`.
 pub fn accepted(
     version: ProtocolVersion,
@@ -222,6 +238,17 @@ pub fn accepted(
     limits: &Limits,
     out: &mut Vec<u8>,
 ) {
+    // 3.1 reserves the byte that says it.
+    let session_present = session_present && version != ProtocolVersion::V31;
+    ConnAck { session_present, ..connack(version, server_side, limits) }.encode(version, out);
+}
+
+/// The CONNACK of an accepted connection whose Session is new.
+fn connack<'a>(
+    version: ProtocolVersion,
+    server_side: &'a ServerSide,
+    limits: &Limits,
+) -> ConnAck<'a> {
     let code = if version.is_v5() {
         ConnAckCode::V5(ReasonCode::Success)
     } else {
@@ -242,9 +269,7 @@ pub fn accepted(
         server_keep_alive: server_side.keep_alive,
         ..ConnAckProperties::default()
     };
-    // 3.1 reserves the byte that says it.
-    let session_present = session_present && version != ProtocolVersion::V31;
-    ConnAck { session_present, code, properties }.encode(version, out);
+    ConnAck { session_present: false, code, properties }
 }
 
 /// The largest packet a client takes, in bytes.
@@ -254,8 +279,9 @@ pub fn maximum_packet_size(connect: &Connect<'_>) -> usize {
     size.map_or(usize::MAX, |size| usize::try_from(size.get()).unwrap_or(usize::MAX))
 }
 
-/// Appends the CONNACK that refuses a connection to `out`, if this version has one for it, without
-/// words if the client takes no packet of that size [MQTT-3.2.2-19].
+/// Appends the CONNACK that refuses a connection to `out`, if this version has one for it: without
+/// words if the client takes no packet of that size [MQTT-3.2.2-19], and nothing at all if it takes
+/// none without them either [MQTT-3.1.2-24].
 pub fn refused(version: ProtocolVersion, maximum: usize, error: &ProtocolError, out: &mut Vec<u8>) {
     let Some(code) = error.connack_code(version) else { return };
     let text = error.to_string();
@@ -265,5 +291,7 @@ pub fn refused(version: ProtocolVersion, maximum: usize, error: &ProtocolError, 
     if connack.encoded_len(version) > maximum {
         connack.properties.reason_string = None;
     }
-    connack.encode(version, out);
+    if connack.encoded_len(version) <= maximum {
+        connack.encode(version, out);
+    }
 }

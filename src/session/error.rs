@@ -66,6 +66,8 @@ pub enum ProtocolError {
     WillTopicReserved,
     #[error("the Will's QoS {qos} is above listener.qos_max = {max}")]
     WillQoS { qos: u8, max: u8 },
+    #[error("the CONNACK takes {length} bytes, and the client's Maximum Packet Size is {maximum}")]
+    ConnAckTooLarge { length: usize, maximum: usize },
     #[error("Will Retain is set, but this listener has listener.retain = false")]
     WillRetain,
     #[error(
@@ -118,6 +120,7 @@ impl ProtocolError {
             Self::SubscriptionIdsOff => ReasonCode::SubscriptionIdentifiersNotSupported,
             Self::Announced(refusal) => refusal.reason(),
             Self::VersionNotServed { .. } => ReasonCode::UnsupportedProtocolVersion,
+            Self::ConnAckTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
             Self::Stalled => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout => ReasonCode::MaximumConnectTime,

@@ -75,6 +75,18 @@ async fn refusals_come_with_words_to_who_has_room_for_them() {
     assert!(longest.iter().all(|length| *length > SIZE_MAX), "{longest:?}");
 }
 
+/// [MQTT-3.1.2-24]: a Client Identifier has to be told, and does not fit.
+#[tokio::test]
+async fn a_client_without_room_for_its_connack_is_refused_in_few_bytes() {
+    let broker = Broker::start();
+    let mut client = Client::open(broker.address, Version::V5).await;
+
+    client.send(&narrow("").encode());
+
+    assert_eq!(client.end().await, End::Refused(0x95));
+    assert!(client.longest_packet <= SIZE_MAX, "{}", client.longest_packet);
+}
+
 /// [MQTT-3.1.2-24]: it applies to the CONNACK too.
 #[tokio::test]
 async fn the_connack_itself_fits() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{ReceiveMaximum, WillProperties};
-use dunlin::session::{Features, Limits, ProtocolError, Refusal, accept};
+use dunlin::session::{self, Features, Limits, ProtocolError, Refusal, accept};
 
 use crate::support::{
     V5, V31, V311, accepted, client_id, connect, expiry, limits, nonzero, seconds, will,
@@ -216,6 +216,27 @@ fn the_topic_aliases_sent_are_as_few_as_either_side_allows() {
 
         assert_eq!(accepted.terms.topic_alias_maximum, expected);
     }
+}
+
+// [MQTT-3.1.2-24]: what the server announces it goes by, so that it cannot be left out.
+#[test]
+fn a_client_without_room_for_its_connack_is_refused() {
+    let mut connect = connect(V5);
+    connect.client_id = "";
+    connect.keep_alive = u16::MAX;
+    connect.properties.session_expiry = u32::MAX;
+    let mut bytes = Vec::new();
+    let server_side = accepted(&connect, &limits()).unwrap().server_side;
+    session::accepted(V5, true, &server_side, &limits(), &mut bytes);
+    let length = bytes.len();
+    let mut accepted_up_to = |maximum: usize| {
+        connect.properties.maximum_packet_size = NonZeroU32::new(maximum.try_into().unwrap());
+        accepted(&connect, &limits()).map(drop)
+    };
+
+    assert_eq!(accepted_up_to(length), Ok(()));
+    let maximum = length - 1;
+    assert_eq!(accepted_up_to(maximum), Err(ProtocolError::ConnAckTooLarge { length, maximum }));
 }
 
 // [MQTT-3.1.2-7] [MQTT-3.1.2-9]

@@ -91,6 +91,7 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (ProtocolError::VersionNotServed { version: V31, listener: "a".into() }, 0x84, Some(1)),
         (ProtocolError::WillQoS { qos: 2, max: 1 }, 0x9B, None),
         (ProtocolError::WillRetain, 0x9A, None),
+        (ProtocolError::ConnAckTooLarge { length: 60, maximum: 30 }, 0x95, None),
         (ProtocolError::TooManyConnections, 0x89, Some(3)),
         (ProtocolError::Unclaimed, 0x88, Some(3)),
         (ProtocolError::ShuttingDown, 0x88, Some(3)),
@@ -146,6 +147,29 @@ fn every_refusal_of_a_connection_is_one_a_connack_may_carry() {
 
         // Decoding refuses codes that do not belong there.
         with_connack(V5, &bytes, |connack| assert_ne!(connack.code.value(), 0));
+    }
+}
+
+// [MQTT-3.1.2-24] [MQTT-3.2.2-19]
+#[test]
+fn a_refusal_is_never_larger_than_the_client_takes() {
+    let error = ProtocolError::ClientIdEmpty;
+    let mut words = Vec::new();
+    session::refused(V5, usize::MAX, &error, &mut words);
+    let bare = vec![0x20, 3, 0, 0x85, 0];
+
+    for (maximum, expected) in [
+        (words.len(), words.clone()),
+        (words.len() - 1, bare.clone()),
+        (bare.len(), bare.clone()),
+        (bare.len() - 1, Vec::new()),
+        (1, Vec::new()),
+    ] {
+        let mut bytes = Vec::new();
+
+        session::refused(V5, maximum, &error, &mut bytes);
+
+        assert_eq!(bytes, expected, "{maximum}");
     }
 }
 
