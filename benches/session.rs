@@ -21,7 +21,9 @@ use dunlin::router::{
     Acknowledged, Attach, Attachment, Courier, Flushing, Origin, OutboundLimits, RetainedLimits,
     Router, RouterLimits, Signal, Strategy, Wire,
 };
-use dunlin::session::{Effects, Limits, Offer, Room, Session, SubscriptionIds, Terms, Verdict};
+use dunlin::session::{
+    Effects, Limits, Offer, QueueWhenFull, Room, Session, SubscriptionIds, Terms, Verdict,
+};
 use dunlin::storage::Memory;
 use dunlin::time::Now;
 use dunlin::topic::{SubscriptionFilter, TopicName};
@@ -54,6 +56,7 @@ fn limits() -> Limits {
         receive_maximum: NonZeroU16::MAX,
         queue_bytes_max: 8 * 1024 * 1024,
         queue_offline_messages_max: 1_000,
+        queue_when_full: QueueWhenFull::RefuseNewest,
         expiry_max: SessionExpiry::Never,
         expiry_v3: SessionExpiry::Never,
         keep_alive_max: 3_600,

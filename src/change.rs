@@ -121,7 +121,8 @@ pub enum Change {
         position: u64,
         owed: Owed,
     },
-    /// It left the queue unsent: it expired, or was too large for its client.
+    /// It left the queue unsent: it expired, was too large for its client, or gave way to a newer
+    /// one.
     Unqueued {
         client_id: ClientId,
         position: u64,

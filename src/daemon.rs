@@ -22,7 +22,7 @@ use crate::config::{
 use crate::metrics::Metrics;
 use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
 use crate::server::{Entrance, Limiter, Server, Shared, Totals};
-use crate::session::{Features, Limits};
+use crate::session::{Features, Limits, QueueWhenFull};
 use crate::storage;
 use crate::transport::Door;
 
@@ -213,6 +213,10 @@ fn router_limits(config: &Config) -> RouterLimits {
             receive_maximum: session.receive_maximum,
             queue_bytes_max: session.queue_bytes_max,
             queue_offline_messages_max: session.queue_offline_messages_max,
+            queue_when_full: match session.queue_when_full {
+                config::QueueWhenFull::RefuseNewest => QueueWhenFull::RefuseNewest,
+                config::QueueWhenFull::DropOldest => QueueWhenFull::DropOldest,
+            },
             expiry_max: expiry(session.expiry_max),
             expiry_v3: expiry(session.expiry_v3),
             keep_alive_max: u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use documented::{documented_file, uncommented};
 use dunlin::config::{
     Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
-    Overrides, SessionExpiryMax, Warning,
+    Overrides, QueueWhenFull, SessionExpiryMax, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
 
@@ -161,6 +161,7 @@ fn a_file_is_read_into_every_kind_of_value() {
         expiry_max = \"never\"\n\
         expiry_v3 = \"1h\"\n\
         queue_bytes_max = \"1MiB\"\n\
+        queue_when_full = \"drop_oldest\"\n\
         [outbound]\n\
         hard_bytes_max = \"100 KiB\"\n\
         [log]\n\
@@ -179,6 +180,7 @@ fn a_file_is_read_into_every_kind_of_value() {
     assert_eq!(session.expiry_max, SessionExpiryMax::Never);
     assert_eq!(session.expiry_v3, SessionExpiryMax::After(Duration::from_secs(3600)));
     assert_eq!(session.queue_bytes_max, 1 << 20);
+    assert_eq!(session.queue_when_full, QueueWhenFull::DropOldest);
     assert_eq!(outbound.soft_bytes_max, 100 << 10, "lowered with the limit above it");
     assert_eq!((log.level, log.format), (LogLevel::Debug, LogFormat::Json));
 }
@@ -431,6 +433,7 @@ fn the_printed_configuration_loaded_again_is_the_same() {
         connect_timeout = \"1500ms\"\n\
         [session]\n\
         expiry_max = \"never\"\n\
+        queue_when_full = \"drop_oldest\"\n\
         [[listener]]\n\
         name = \"a-b\"\n\
         address = \"[::]:1884\"\n\

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, OutboundLimits, RetainedLimits,
-    SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage, StorageEngine, usable_cores,
+    Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, OutboundLimits, QueueWhenFull,
+    RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage,
+    StorageEngine, usable_cores,
 };
 use super::listeners;
 use super::mistake::{Problem, Warning};
@@ -23,6 +24,8 @@ pub(super) const STRATEGIES: &[(&str, SharingStrategy)] = &[
     ("hash_publisher", SharingStrategy::HashPublisher),
     ("sticky", SharingStrategy::Sticky),
 ];
+pub(super) const QUEUES_WHEN_FULL: &[(&str, QueueWhenFull)] =
+    &[("refuse_newest", QueueWhenFull::RefuseNewest), ("drop_oldest", QueueWhenFull::DropOldest)];
 pub(super) const LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -140,6 +143,9 @@ fn session(raw: &raw::Session, reader: &mut Reader<'_>) -> SessionLimits {
         queue_offline_messages_max: reader
             .number("session.queue_offline_messages_max", offline, COUNT)
             .unwrap_or(default.queue_offline_messages_max),
+        queue_when_full: reader
+            .choice("session.queue_when_full", &raw.queue_when_full, QUEUES_WHEN_FULL)
+            .unwrap_or(default.queue_when_full),
         expiry_max: expiry("session.expiry_max", &raw.expiry_max, reader)
             .unwrap_or(default.expiry_max),
         expiry_v3: expiry("session.expiry_v3", &raw.expiry_v3, reader).unwrap_or(default.expiry_v3),

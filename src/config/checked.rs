@@ -118,10 +118,11 @@ pub struct SessionLimits {
     pub inflight_max: NonZeroU16,
     /// Announced to 5.0 clients as Receive Maximum; one more open PUBLISH: 0x93, closed.
     pub receive_maximum: NonZeroU16,
-    /// When full the newest message is refused and counted.
+    /// What happens beyond it says `queue_when_full`.
     pub queue_bytes_max: usize,
     /// The same, in messages, while the client is away.
     pub queue_offline_messages_max: usize,
+    pub queue_when_full: QueueWhenFull,
     /// A longer Session Expiry Interval is lowered to this.
     pub expiry_max: SessionExpiryMax,
     /// How long a persistent 3.1 or 3.1.1 Session, which cannot name an expiry, is kept.
@@ -133,6 +134,14 @@ pub enum SessionExpiryMax {
     Never,
     /// Whole seconds, below the 0xFFFFFFFF that means never.
     After(Duration),
+}
+
+/// Which message goes when a Session owes all it may; either is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueWhenFull {
+    RefuseNewest,
+    /// The oldest ones that were not sent yet, until the newest fits.
+    DropOldest,
 }
 
 /// What may wait to be written to one connection.
@@ -278,6 +287,7 @@ impl Default for SessionLimits {
             receive_maximum: RECEIVE_MAXIMUM,
             queue_bytes_max: 8 * MIB,
             queue_offline_messages_max: 1000,
+            queue_when_full: QueueWhenFull::RefuseNewest,
             expiry_max: SessionExpiryMax::After(30 * DAY),
             expiry_v3: SessionExpiryMax::After(7 * DAY),
         }

@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 
 pub use checked::{
     Anonymous, Config, ConnectionsMax, Features, Limits, Listener, Log, LogFormat, LogLevel,
-    OutboundLimits, Protocol, RetainedLimits, SessionExpiryMax, SessionLimits, Shared,
-    SharingStrategy, Storage, StorageEngine,
+    OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits,
+    Shared, SharingStrategy, Storage, StorageEngine,
 };
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};
 pub use print::Toml;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
 
-use super::check::{ENGINES, FORMATS, LEVELS, STRATEGIES};
+use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES};
 use super::checked::{
     Anonymous, Config, ConnectionsMax, Features, Limits, Listener, OutboundLimits, RetainedLimits,
     SessionExpiryMax, SessionLimits,
@@ -67,6 +67,7 @@ fn session(session: &SessionLimits, to: &mut fmt::Formatter<'_>) -> fmt::Result 
     writeln!(to, "receive_maximum = {}", session.receive_maximum)?;
     writeln!(to, "queue_bytes_max = {}", bytes(session.queue_bytes_max))?;
     writeln!(to, "queue_offline_messages_max = {}", session.queue_offline_messages_max)?;
+    writeln!(to, "queue_when_full = {}", word(QUEUES_WHEN_FULL, &session.queue_when_full))?;
     writeln!(to, "expiry_max = {}", expiry(session.expiry_max))?;
     writeln!(to, "expiry_v3 = {}", expiry(session.expiry_v3))
 }

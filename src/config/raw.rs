@@ -153,6 +153,7 @@ document! {
         receive_maximum,
         queue_bytes_max,
         queue_offline_messages_max,
+        queue_when_full,
         expiry_max,
         expiry_v3,
     }

@@ -354,7 +354,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::packet::{ProtocolVersion, QoS, SubscriptionOptions};
     use crate::router::{OutboundLimits, RetainedLimits, RouterLimits, Strategy};
-    use crate::session::Limits;
+    use crate::session::{Limits, QueueWhenFull};
     use crate::time::Now;
 
     /// A wire that takes everything, and a store that keeps nothing.
@@ -398,6 +398,7 @@ mod tests {
                 receive_maximum: most,
                 queue_bytes_max: usize::MAX,
                 queue_offline_messages_max: usize::MAX,
+                queue_when_full: QueueWhenFull::RefuseNewest,
                 expiry_max: SessionExpiry::Never,
                 expiry_v3: SessionExpiry::Never,
                 keep_alive_max: u16::MAX,

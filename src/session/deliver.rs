@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::connect::Terms;
 use super::effects::{DropReason, Effects};
 use super::inflight::{Entry, Inflight, Stage};
-use super::limits::Limits;
+use super::limits::{Limits, QueueWhenFull};
 use super::state::Session;
 use crate::change::{Change, Owed, SubscriptionIds, Ticket};
 use crate::message::{Message, Remaining};
@@ -184,6 +184,26 @@ impl Outgoing {
         self.queue.is_empty() && self.inflight.unsent().is_none()
     }
 
+    /// How many of the oldest queued messages have to go before one of so many bytes fits. `None`:
+    /// it is to be refused.
+    fn in_the_way(&self, bytes: usize, room: Room, limits: &Limits) -> Option<usize> {
+        let queued_max =
+            if room == Room::Away { limits.queue_offline_messages_max } else { usize::MAX };
+        let (mut left, mut queued) = (self.bytes(), self.queue.iter());
+        loop {
+            // One message always fits a Session that owes nothing, or a large one could never pass.
+            let owes_nothing = queued.len() == 0 && self.inflight.is_empty();
+            let fits = left + bytes <= limits.queue_bytes_max || owes_nothing;
+            if fits && queued.len() < queued_max {
+                return Some(self.queue.len() - queued.len());
+            }
+            match limits.queue_when_full {
+                QueueWhenFull::RefuseNewest => return None,
+                QueueWhenFull::DropOldest => left -= queued.next()?.owed.message.bytes(),
+            }
+        }
+    }
+
     fn pop_queued(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
         self.queue_bytes -= queued.owed.message.bytes();
@@ -201,22 +221,23 @@ impl Session {
         limits: &Limits,
         effects: &mut Effects,
     ) -> Verdict {
-        let outgoing = self.outgoing.get_or_insert_default();
         let bytes = offer.message.bytes();
-        // One message always fits a Session that owes nothing, or a large one could never pass.
-        let full = outgoing.bytes() + bytes > limits.queue_bytes_max
-            && !outgoing.is_empty()
-            && offer.ticket.is_none();
-        let away_full =
-            room == Room::Away && outgoing.queue.len() >= limits.queue_offline_messages_max;
-        if full || away_full {
+        let outgoing = self.outgoing.get_or_insert_default();
+        // A group's message was found to have a place, and may be the one that passes the limit.
+        let in_the_way =
+            if offer.ticket.is_some() { Some(0) } else { outgoing.in_the_way(bytes, room, limits) };
+        let Some(in_the_way) = in_the_way else {
             effects.drop_message(DropReason::QueueFull);
             return Verdict::Refused;
-        }
+        };
         if terms.is_some_and(|terms| !offer.fits(terms)) {
             effects.drop_message(DropReason::TooLarge);
             return Verdict::Dropped;
         }
+        if in_the_way > 0 {
+            self.drop_oldest(in_the_way, effects);
+        }
+        let outgoing = self.outgoing.get_or_insert_default();
         if let Some(terms) = terms
             && room == Room::Open
             && outgoing.is_idle()
@@ -247,6 +268,15 @@ impl Session {
                 && outgoing.may_begin(terms)
                 && outgoing.bytes() < limits.queue_bytes_max
         })
+    }
+
+    fn drop_oldest(&mut self, count: usize, effects: &mut Effects) {
+        for _ in 0..count {
+            let oldest = self.outgoing.as_mut().and_then(|outgoing| outgoing.pop_queued());
+            let Some(Queued { position, .. }) = oldest else { return };
+            effects.drop_message(DropReason::QueueFull);
+            self.keep(effects, |client_id| Change::Unqueued { client_id, position });
+        }
     }
 
     /// Whether something waits for [`Self::next`].

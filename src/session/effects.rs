@@ -9,7 +9,7 @@ pub enum DropReason {
     Offline,
     /// QoS 0 for a client that does not read fast enough.
     OutboundFull,
-    /// QoS 1 or 2, and the Session already owes all it may.
+    /// QoS 1 or 2, and the Session owed all it may: the message that came, or older ones for it.
     QueueFull,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     TooLarge,

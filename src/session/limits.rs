@@ -4,6 +4,16 @@ use std::num::NonZeroU16;
 
 use crate::change::SessionExpiry;
 
+/// Which message goes when a Session owes all it may. Either is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueueWhenFull {
+    /// The one that comes; a 5.0 publisher is told if nobody else took it.
+    RefuseNewest,
+    /// The oldest ones that still wait, as many as it takes; their publishers were told long ago
+    /// that all is well. What is inflight stays.
+    DropOldest,
+}
+
 /// All bounds of a Session and its connection. Sizes are in bytes.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -11,10 +21,11 @@ pub struct Limits {
     pub inflight_max: NonZeroU16,
     /// Announced as Receive Maximum; a 5.0 client beyond it gets 0x93.
     pub receive_maximum: NonZeroU16,
-    /// Queued and inflight messages together; beyond it the newest is refused and counted.
+    /// Queued and inflight messages together; what happens there says `queue_when_full`.
     pub queue_bytes_max: usize,
-    /// The same, as a count, while the client is away.
+    /// The same, as a count of queued messages, while the client is away.
     pub queue_offline_messages_max: usize,
+    pub queue_when_full: QueueWhenFull,
     /// A longer Session Expiry Interval is cut to this and the client is told.
     pub expiry_max: SessionExpiry,
     /// How long a 3.1 or 3.1.1 Session with Clean Session 0 is kept.

@@ -42,7 +42,7 @@ pub use error::{ProtocolError, Refusal};
 pub use features::Features;
 pub use inflight::PubRecAnswer;
 pub use keep_alive::KeepAlive;
-pub use limits::Limits;
+pub use limits::{Limits, QueueWhenFull};
 pub use outbound_aliases::{Naming, OutboundAliases};
 pub use receive::{Connection, Farewell, Inbound, WillFate, goodbye};
 pub use received::Receipt;

@@ -22,7 +22,9 @@ use dunlin::router::{
     Origin, OutboundLimits, Outcome, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy,
     Wire,
 };
-use dunlin::session::{self, Farewell, Limits, Refusal, ServerSide, Terms, Will, WillFate};
+use dunlin::session::{
+    self, Farewell, Limits, QueueWhenFull, Refusal, ServerSide, Terms, Will, WillFate,
+};
 use dunlin::time::Now;
 use dunlin::topic::{SubscriptionFilter, TopicName};
 
@@ -378,6 +380,7 @@ pub(crate) fn router_limits() -> RouterLimits {
             receive_maximum: std::num::NonZeroU16::new(64).unwrap(),
             queue_bytes_max: 8 * 1024 * 1024,
             queue_offline_messages_max: 1_000,
+            queue_when_full: QueueWhenFull::RefuseNewest,
             expiry_max: FOREVER,
             expiry_v3: FOREVER,
             keep_alive_max: 600,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin::change::{Change, Epoch, Keeps, SessionExpiry};
 use dunlin::packet::{QoS, ReasonCode};
-use dunlin::session::{Offer, Room, Will};
+use dunlin::session::{Offer, QueueWhenFull, Room, Will};
 
 use crate::support::{
     Desk, expiry, filter, id, message, message_until, seconds, subscription, subscription_id, terms,
@@ -182,6 +182,19 @@ fn what_leaves_the_queue_unsent_is_reported() {
     desk.all(&small);
 
     assert_eq!(reported(&mut desk), ["unqueued 0", "unqueued 1", "sent Some(2) as 1 b"]);
+}
+
+#[test]
+fn what_gives_way_to_a_newer_message_leaves_the_store_before_that_enters_it() {
+    let mut desk = kept();
+    desk.limits.queue_when_full = QueueWhenFull::DropOldest;
+    desk.limits.queue_offline_messages_max = 1;
+    desk.offer_away("a", ONE);
+    desk.effects.changes.clear();
+
+    desk.offer_away("b", ONE);
+
+    assert_eq!(reported(&mut desk), ["unqueued 0", "queued 1 b"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{Delivery, Publish, PublishProperties, QoS, publish_length};
-use dunlin::session::{DropReason, Offer, Room, SubscriptionIds, Verdict};
+use dunlin::session::{DropReason, Offer, QueueWhenFull, Room, SubscriptionIds, Verdict};
 
 use crate::support::{
     Desk, V5, V311, at_least_once, exactly_once, id, message, message_until, seconds, sent,
@@ -106,6 +106,86 @@ fn what_was_acknowledged_makes_room_in_a_full_queue() {
     desk.puback(1);
 
     assert_eq!(desk.offer("c", ONE, &terms), sent(Delivery::AtLeastOnce { id: id(2), dup: false }));
+}
+
+/// One that drops the oldest of three.
+fn dropping_desk() -> Desk {
+    let mut desk = Desk::new();
+    desk.limits.queue_when_full = QueueWhenFull::DropOldest;
+    desk.limits.queue_bytes_max = 3 * message("a").bytes();
+    desk
+}
+
+#[test]
+fn a_full_queue_may_drop_its_oldest_messages_but_none_that_is_inflight() {
+    let mut desk = dropping_desk();
+    let terms = terms(1);
+    for text in ["a", "b", "c"] {
+        desk.offer(text, ONE, &terms);
+    }
+
+    // Larger by one byte, so that one is not enough.
+    let verdict = desk.offer("dd", ONE, &terms);
+
+    assert_eq!(verdict, Verdict::Queued);
+    assert_eq!(desk.dropped(), [(DropReason::QueueFull, 2)]);
+    assert_eq!(desk.session.bytes(), message("a").bytes() + message("dd").bytes());
+    desk.puback(1);
+    assert_eq!(desk.all(&terms), [at_least_once(2, "dd")]);
+}
+
+#[test]
+fn what_no_dropping_makes_room_for_is_refused_and_nothing_is_dropped_for_it() {
+    let mut desk = dropping_desk();
+    let terms = terms(1);
+    for text in ["a", "b", "c"] {
+        desk.offer(text, ONE, &terms);
+    }
+
+    let verdict = desk.offer(&"x".repeat(2 * message("a").bytes()), ONE, &terms);
+
+    assert_eq!(verdict, Verdict::Refused);
+    assert_eq!(desk.dropped(), [(DropReason::QueueFull, 1)]);
+    desk.puback(1);
+    assert_eq!(desk.next(&terms), Some(at_least_once(2, "b")));
+}
+
+#[test]
+fn nothing_is_dropped_for_a_message_its_client_does_not_take() {
+    let mut desk = dropping_desk();
+    let mut small = terms(1);
+    small.maximum_packet_size = 100;
+    for text in ["a", "b", "c"] {
+        desk.offer(text, ONE, &small);
+    }
+
+    assert_eq!(desk.offer(&"x".repeat(120), ONE, &small), Verdict::Dropped);
+
+    assert_eq!(desk.dropped(), [(DropReason::TooLarge, 1)]);
+}
+
+#[test]
+fn an_absent_clients_oldest_message_gives_way_by_count_too() {
+    let mut desk = dropping_desk();
+    desk.limits.queue_offline_messages_max = 2;
+    for text in ["a", "b", "c"] {
+        assert_eq!(desk.offer_away(text, ONE), Verdict::Queued);
+    }
+
+    assert_eq!(desk.dropped(), [(DropReason::QueueFull, 1)]);
+    assert_eq!(desk.all(&terms(8)), [at_least_once(1, "b"), at_least_once(2, "c")]);
+}
+
+#[test]
+fn an_empty_session_takes_one_message_of_any_size_for_all_it_drops() {
+    let mut desk = dropping_desk();
+    let large = "x".repeat(4 * message("a").bytes());
+    desk.offer_away("a", ONE);
+
+    assert_eq!(desk.offer_away(&large, ONE), Verdict::Queued);
+
+    assert_eq!(desk.dropped(), [(DropReason::QueueFull, 1)]);
+    assert_eq!(desk.all(&terms(8)), [at_least_once(1, &large)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use dunlin::message::Message;
 use dunlin::packet::{Delivery, PacketId, QoS, ReasonCode};
-use dunlin::session::{PubRecAnswer, Room, Terms, Verdict};
+use dunlin::session::{DropReason, PubRecAnswer, QueueWhenFull, Room, Terms, Verdict};
 use proptest::prelude::*;
 
 use crate::support::{Desk, Sent, message, message_until, seconds, terms};
@@ -104,11 +104,14 @@ struct Model {
     owed: BTreeMap<usize, QoS>,
     /// What the client refused, which it may have got before.
     given_up: BTreeSet<usize>,
+    /// How many messages gave way or were refused because the Session owed all it may.
+    drops: usize,
 }
 
 impl Model {
-    fn new() -> Self {
+    fn new(when_full: QueueWhenFull) -> Self {
         let mut desk = Desk::new();
+        desk.limits.queue_when_full = when_full;
         desk.limits.queue_bytes_max = 20 * message("").bytes();
         desk.limits.queue_offline_messages_max = 8;
         Self {
@@ -122,6 +125,7 @@ impl Model {
             unsent: VecDeque::new(),
             owed: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            drops: 0,
         }
     }
 
@@ -142,10 +146,14 @@ impl Model {
         self.check();
     }
 
-    fn bytes(&self) -> usize {
+    fn inflight_bytes(&self) -> usize {
         let open = self.open.iter().filter(|(_, open)| !open.released);
-        let open: usize = open.map(|(_, open)| open.offered.message.bytes()).sum();
-        open + self.queue.iter().map(|queued| queued.message.bytes()).sum::<usize>()
+        open.map(|(_, open)| open.offered.message.bytes()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.inflight_bytes()
+            + self.queue.iter().map(|queued| queued.message.bytes()).sum::<usize>()
     }
 
     fn charged(&self) -> usize {
@@ -174,9 +182,27 @@ impl Model {
         let message = message_until(&text, expires_at);
         let room = if self.terms.is_some() { self.room } else { Room::Away };
         let limits = &self.desk.limits;
-        let owes_nothing = self.open.is_empty() && self.queue.is_empty();
-        let refused = (!owes_nothing && self.bytes() + message.bytes() > limits.queue_bytes_max)
-            || (room == Room::Away && self.queue.len() >= limits.queue_offline_messages_max);
+        let has_room = |queue: &VecDeque<Offered>, inflight: usize| {
+            let owed = inflight + queue.iter().map(|queued| queued.message.bytes()).sum::<usize>();
+            let owes_nothing = self.open.is_empty() && queue.is_empty();
+            (owes_nothing || owed + message.bytes() <= limits.queue_bytes_max)
+                && (room != Room::Away || queue.len() < limits.queue_offline_messages_max)
+        };
+        let inflight = self.inflight_bytes();
+        let mut queue = self.queue.clone();
+        if limits.queue_when_full == QueueWhenFull::DropOldest {
+            while !has_room(&queue, inflight) && queue.pop_front().is_some() {}
+        }
+        let refused = !has_room(&queue, inflight);
+        if !refused {
+            let dropped = self.queue.len() - queue.len();
+            for gone in self.queue.iter().take(dropped) {
+                self.owed.remove(&gone.number);
+            }
+            self.queue = queue;
+            self.drops += dropped;
+        }
+        self.drops += usize::from(refused);
         let sent = room == Room::Open
             && self.queue.is_empty()
             && self.unsent.is_empty()
@@ -377,6 +403,8 @@ impl Model {
         }
 
         assert!(self.open.is_empty() && self.queue.is_empty());
+        let full = self.desk.dropped().into_iter().find(|(why, _)| *why == DropReason::QueueFull);
+        assert_eq!(full.map_or(0, |(_, count)| count as usize), self.drops, "counted");
         assert_eq!(self.desk.session.bytes(), 0);
         self.desk.session.shrink();
         assert_eq!(self.desk.session.bytes(), 0);
@@ -403,9 +431,13 @@ proptest! {
     // [MQTT-4.3.2-3] [MQTT-4.3.3-6] [MQTT-4.4.0-1] [MQTT-4.6.0-1] [MQTT-3.3.4-9] [MQTT-2.2.1-4]
     #[test]
     fn whatever_is_lost_on_the_way_every_message_arrives_as_its_qos_says(
+        when_full in prop_oneof![
+            Just(QueueWhenFull::RefuseNewest),
+            Just(QueueWhenFull::DropOldest),
+        ],
         operations in prop::collection::vec(operation(), 1..200)
     ) {
-        let mut model = Model::new();
+        let mut model = Model::new(when_full);
 
         for operation in operations {
             model.apply(operation);

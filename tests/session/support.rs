@@ -12,8 +12,8 @@ use dunlin::packet::{
     QoS, SubscriptionId, SubscriptionOptions, Will, WillProperties,
 };
 use dunlin::session::{
-    Accepted, DropReason, Effects, Features, Limits, Next, Offer, ProtocolError, Room, Session,
-    SubscriptionIds, Terms, Verdict, accept,
+    Accepted, DropReason, Effects, Features, Limits, Next, Offer, ProtocolError, QueueWhenFull,
+    Room, Session, SubscriptionIds, Terms, Verdict, accept,
 };
 use dunlin::topic::{SubscriptionFilter, TopicName};
 
@@ -56,6 +56,7 @@ pub(crate) fn limits() -> Limits {
         receive_maximum: nonzero(4),
         queue_bytes_max: 1024 * 1024,
         queue_offline_messages_max: 1_000,
+        queue_when_full: QueueWhenFull::RefuseNewest,
         expiry_max: expiry(86_400),
         expiry_v3: expiry(3_600),
         keep_alive_max: 600,
