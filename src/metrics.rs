@@ -87,8 +87,12 @@ pub struct Counters {
     pub retained_refused: Counter,
     /// Queued and inflight messages of all Sessions, as they are accounted.
     pub session_bytes: Share,
+    /// All else of the Sessions: themselves, their Subscriptions and Wills, by an estimate.
+    pub session_state_bytes: Share,
     /// Encoded and not yet taken by the kernel.
     pub outbound_bytes: Share,
+    /// All connections: what came and was not handled yet, Topic Aliases, themselves.
+    pub connection_bytes: Share,
 }
 
 /// All counters and gauges of the process.
@@ -130,5 +134,20 @@ impl Metrics {
     /// The sum over all workers' parts.
     pub fn amount(&self, share: impl Fn(&Counters) -> &Share) -> i64 {
         self.workers.iter().map(|worker| share(worker).0.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What clients made the process hold, in bytes as they are accounted: a handful of loads for
+    /// each worker.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let of = |share: &Share| share.0.load(Ordering::Relaxed);
+        let workers = self.workers.iter().map(|worker| {
+            of(&worker.session_bytes)
+                + of(&worker.session_state_bytes)
+                + of(&worker.outbound_bytes)
+                + of(&worker.connection_bytes)
+        });
+        let held = workers.sum::<i64>() + self.retained_bytes.value();
+        u64::try_from(held).unwrap_or(0)
     }
 }

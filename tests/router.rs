@@ -18,6 +18,10 @@ mod matching;
 #[path = "router/writing.rs"]
 mod writing;
 
+/// What clients make the process hold, and the budget for it.
+#[path = "router/memory.rs"]
+mod memory;
+
 /// What others do while somebody writes.
 #[path = "router/meanwhile.rs"]
 mod meanwhile;

@@ -106,6 +106,7 @@ impl Router {
             return self.attach(courier, attach, connack);
         }
         let state = &mut *guard;
+        let before = state.weight();
         state.generation += 1;
         state.away_since = None;
         let superseded = state.link.take();
@@ -127,14 +128,13 @@ impl Router {
         let mut replaying = false;
         state.tell_groups(&slot, Connection::There);
         if let Some(session) = &mut state.session {
-            let before = session.bytes();
             self.pump(session, &mut link, courier);
             self.draw(&slot, session, &mut link, &state.memberships, courier);
-            courier.counters.session_bytes.change(before, session.bytes());
             self.journal_changes(courier);
             replaying = session.is_replaying();
         }
         Self::soiled(courier, &slot, &mut link);
+        courier.reweigh(before, state.weight());
         courier.counters.outbound_bytes.change(0, link.outbound.bytes());
         state.link = Some(link);
         let generation = state.generation;
@@ -158,7 +158,6 @@ impl Router {
         took_over: bool,
         remains: &mut Remains,
     ) -> bool {
-        let before = state.session.as_ref().map_or(0, Session::bytes);
         if let Some(session) = &mut state.session {
             // Also its end is written under the claim of whoever ends it.
             session.claimed(attach.epoch);
@@ -178,7 +177,6 @@ impl Router {
                 remains.wills.extend(session.away(at, at, effects).will);
             }
             session.resume(attach.expiry, effects); // [MQTT-3.1.2-5]
-            courier.counters.session_bytes.change(before, session.bytes());
             return true;
         }
         state.memberships.clear();
@@ -196,7 +194,6 @@ impl Router {
             attach.epoch,
             effects,
         ));
-        courier.counters.session_bytes.change(before, 0);
         false
     }
 
@@ -234,6 +231,7 @@ impl Router {
         if state.generation != attachment.generation {
             return Leave::Superseded;
         }
+        let before = state.weight();
         let (Some(session), Some(link)) = (&mut state.session, state.link.take()) else {
             return Leave::Superseded;
         };
@@ -256,13 +254,12 @@ impl Router {
         if ending == Ending::Shutdown {
             return Leave::Left(leaving);
         }
-        let before = session.bytes();
         remains.given_back = self.take_back(courier, session, &state.memberships);
-        courier.counters.session_bytes.change(before, session.bytes());
         let parting = session.away(now, now, &mut courier.effects);
         state.tell_groups(slot, Connection::Away);
         remains.groups = state.waiting_groups();
         self.part(courier, slot, state, parting, &mut remains);
+        courier.reweigh(before, state.weight());
         self.journal_changes(courier);
         drop(guard);
         self.bury(courier, slot, remains);
@@ -292,7 +289,6 @@ impl Router {
                 self.schedule.cancel(state.scheduled.take());
                 state.memberships.clear();
                 if let Some(mut session) = state.session.take() {
-                    courier.counters.session_bytes.change(session.bytes(), 0);
                     remains.inherit(&mut session, &mut courier.effects);
                     self.metrics.sessions.subtract(1);
                 }
@@ -310,9 +306,11 @@ impl Router {
             let mut guard = slot.lock();
             let state = &mut *guard;
             state.scheduled = None;
+            let before = state.weight();
             if let (Some(since), Some(session)) = (state.away_since, &mut state.session) {
                 let parting = session.away(since, now, &mut courier.effects);
                 self.part(courier, &slot, state, parting, &mut remains);
+                courier.reweigh(before, state.weight());
                 self.journal_changes(courier);
             }
             drop(guard);

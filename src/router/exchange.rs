@@ -7,6 +7,7 @@ use super::courier::Courier;
 #[cfg(doc)]
 use super::link::Flags;
 use super::link::{Flow, Link};
+use super::memory::Weight;
 use super::retained::Step;
 use super::slot::{Attachment, SlotState};
 use crate::change::{CommitNumber, Keeps, Subscription};
@@ -50,13 +51,13 @@ impl Router {
             return None;
         }
         let (session, link) = (session.as_mut()?, link.as_mut()?);
-        let (session_bytes, outbound_bytes) = (session.bytes(), link.outbound.bytes());
+        let (weight, outbound_bytes) = (Weight::of(session), link.outbound.bytes());
         let result = act(session, link, courier);
         if !memberships.is_empty() {
             self.draw(&attachment.slot, session, link, memberships, courier);
         }
         let commit = self.journal_changes(courier);
-        courier.counters.session_bytes.change(session_bytes, session.bytes());
+        courier.reweigh(weight, Weight::of(session));
         courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
         if !link.outbound.is_empty() {
             Self::soiled(courier, &attachment.slot, link);

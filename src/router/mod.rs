@@ -4,6 +4,7 @@
 //! - [`registry`]: Client Identifier to [`Slot`]; [`attach`]: connections come and go.
 //! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
 //! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
+//! - [`memory`]: what Sessions weigh.
 //! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
 //! - [`subscriptions`]: the trees, kept in step with the Sessions.
 //! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
@@ -22,6 +23,7 @@ mod exchange;
 mod flush;
 mod link;
 mod matches;
+mod memory;
 mod outbound;
 mod publish;
 mod registry;

@@ -40,7 +40,12 @@ pub(super) async fn handshake(
     admission: Admission,
 ) -> Result<Dialogue, Failure> {
     let deadline = Instant::now() + worker.shared.connect_timeout;
-    let bytes = poll_fn(|context| poll_connect(context, worker, stream, deadline)).await?;
+    let bytes = poll_fn(|context| {
+        let polled = poll_connect(context, worker, stream, deadline);
+        stream.account(0);
+        polled
+    })
+    .await?;
     let max = worker.shared.connect_bytes_max;
     let connect = match frame(&bytes, max).and_then(|framing| match framing {
         Framing::Complete(frame) => frame.decode_connect(),

@@ -54,6 +54,11 @@ impl Input {
         self.fresh
     }
 
+    /// The memory it owns, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.rest.capacity()
+    }
+
     /// Reads once.
     pub(super) fn poll_read(
         &mut self,

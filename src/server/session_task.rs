@@ -36,6 +36,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long the server waits for a client to close after it did.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What a connection is accounted with beside its buffers: its task, its socket, its link.
+const CONNECTION_BYTES: usize = 1_536;
+
 /// Bytes thrown away while lingering before the server gives up.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -49,6 +52,8 @@ pub(super) struct Stream {
     peer: SocketAddr,
     /// When the wheel wakes the task, if it was asked to.
     armed: Option<Instant>,
+    /// The memory it is accounted with, in bytes.
+    accounted: usize,
 }
 
 /// A connected client.
@@ -85,6 +90,13 @@ impl Stream {
         self.enlisted.signal.register(context.waker());
     }
 
+    /// Accounts the memory the connection owns now; `beside` is what is not in its input.
+    pub(super) fn account(&mut self, beside: usize) {
+        let bytes = CONNECTION_BYTES + self.input.capacity() + beside;
+        self.enlisted.worker().counters.connection_bytes.change(self.accounted, bytes);
+        self.accounted = bytes;
+    }
+
     /// The flags raised since the last call.
     pub(super) fn flags(&mut self) -> Flags {
         let flags = self.enlisted.signal.take();
@@ -113,6 +125,12 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.enlisted.worker().counters.connection_bytes.change(self.accounted, 0);
+    }
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival { incoming, facts, place } = arrival;
@@ -125,7 +143,9 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let mut stream = Stream { reader, wire, enlisted, input: Input::default(), peer, armed: None };
+    let (input, armed, accounted) = (Input::default(), None, 0);
+    let mut stream = Stream { reader, wire, enlisted, input, peer, armed, accounted };
+    stream.account(0);
     let shaken = Box::pin(handshake(&worker, &mut stream, &facts, place.admission)).await;
     match shaken {
         Ok(dialogue) => {
@@ -157,10 +177,12 @@ impl Client<'_> {
         if let Some(end) = self.heed(context, &mut courier) {
             return Poll::Ready(end);
         }
-        if !self.paused
-            && let Err(end) = self.read(context, &mut courier)
-        {
-            return Poll::Ready(end);
+        if !self.paused {
+            let read = self.read(context, &mut courier);
+            self.stream.account(self.dialogue.connection.memory_bytes());
+            if let Err(end) = read {
+                return Poll::Ready(end);
+            }
         }
         // After the read: what came in time counts, even if this task comes late to it.
         if let Some(end) = self.check_deadlines(courier.now().monotonic) {
@@ -425,6 +447,7 @@ async fn linger(worker: &Worker, stream: &mut Stream) {
         stream.flags();
         let mut shared = worker.read_buffer.borrow_mut();
         stream.input = Input::default();
+        stream.account(0);
         loop {
             match stream.poll_read(context, &mut shared) {
                 Poll::Ready(Ok(Read::Shared { read, .. })) if thrown_away < LINGER_BYTES => {

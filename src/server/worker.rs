@@ -23,6 +23,7 @@ use super::limiter::Place;
 use super::log_limit::LogLimit;
 use super::session_task;
 use super::timers::{TICK, Wheel};
+use crate::metrics::Counters;
 use crate::router::{Courier, Flags, Flushing, Signal};
 use crate::time::Now;
 use crate::transport::Incoming;
@@ -60,6 +61,7 @@ pub(super) struct WorkerHandle {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) courier: RefCell<Courier>,
+    pub(super) counters: Arc<Counters>,
     pub(super) read_buffer: RefCell<Box<[u8]>>,
     pub(super) wheel: RefCell<Wheel>,
     pub(super) log: LogLimit,
@@ -130,7 +132,8 @@ impl Worker {
         let counters = shared.router.metrics().worker(index);
         let now = now();
         Self {
-            courier: RefCell::new(Courier::new(counters, now)),
+            courier: RefCell::new(Courier::new(Arc::clone(&counters), now)),
+            counters,
             read_buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             wheel: RefCell::new(Wheel::new(now.monotonic)),
             log: LogLimit::new(now.monotonic),
@@ -225,6 +228,12 @@ impl Worker {
         }
         let key = self.signals.borrow_mut().insert(Arc::clone(&signal));
         Enlisted { worker: Rc::clone(self), key, signal }
+    }
+}
+
+impl Enlisted {
+    pub(super) fn worker(&self) -> &Worker {
+        &self.worker
     }
 }
 

@@ -65,16 +65,29 @@ pub(super) struct Inflight {
     charged: u16,
     /// Of the messages still held, as they are accounted.
     bytes: usize,
+    released: usize,
     ids: PacketIds,
 }
 
 impl Inflight {
     pub(super) const fn new() -> Self {
-        Self { entries: VecDeque::new(), unsent: 0, charged: 0, bytes: 0, ids: PacketIds::new() }
+        Self {
+            entries: VecDeque::new(),
+            unsent: 0,
+            charged: 0,
+            bytes: 0,
+            released: 0,
+            ids: PacketIds::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many wait for PUBCOMP only.
+    pub(super) fn released(&self) -> usize {
+        self.released
     }
 
     /// Whether a Packet Identifier is left for one more.
@@ -183,6 +196,7 @@ impl Inflight {
             Stage::Published(owed) => {
                 self.bytes -= owed.message.bytes();
                 entry.stage = Stage::Released;
+                self.released += 1;
             }
             Stage::Released => {}
         }
@@ -245,8 +259,9 @@ impl Inflight {
         if entry.charged {
             self.charged -= 1;
         }
-        if let Stage::Published(owed) = &entry.stage {
-            self.bytes -= owed.message.bytes();
+        match &entry.stage {
+            Stage::Published(owed) => self.bytes -= owed.message.bytes(),
+            Stage::Released => self.released -= 1,
         }
         Some(entry)
     }

@@ -11,6 +11,7 @@
 //! - [`subscribe`], [`replay`]: Subscriptions and the Retained Messages they ask for.
 //! - [`shared`]: what belongs to a group and may have to be given back.
 //! - [`keep_alive`], [`will`]: what follows when a client falls silent.
+//! - [`memory`]: what all of it weighs.
 //! - [`error`]: [`ProtocolError`] and the one map from it to Reason Codes.
 //!
 //! What follows from a decision is in the return value; what has to be kept or counted goes into
@@ -24,6 +25,7 @@ mod features;
 mod inflight;
 mod keep_alive;
 mod limits;
+mod memory;
 mod outbound_aliases;
 mod packet_ids;
 mod receive;

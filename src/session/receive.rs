@@ -8,6 +8,7 @@ use super::error::{ProtocolError, Refusal};
 use super::features::Features;
 use super::keep_alive::KeepAlive;
 use super::limits::Limits;
+use super::memory;
 use super::subscribe::check_filter;
 use super::topic_alias::TopicAliases;
 use crate::change::SessionExpiry;
@@ -34,7 +35,7 @@ pub struct Connection {
     maximum_packet_size: usize,
     expiry: SessionExpiry,
     topic: Option<KnownTopic>,
-    aliases: TopicAliases,
+    pub(super) aliases: TopicAliases,
 }
 
 /// What a [`Connection`] starts with.
@@ -53,7 +54,7 @@ pub(super) struct Start {
 /// The topic of the last PUBLISH: nearly always also that of the next, which then needs no check.
 #[derive(Clone, Debug)]
 pub(super) struct KnownTopic {
-    name: TopicName,
+    pub(super) name: TopicName,
     reserved: Option<&'static str>,
 }
 
@@ -148,6 +149,10 @@ impl Connection {
             Some(known) if known.name.as_str().as_bytes() == topic => Ok(known),
             _ => KnownTopic::learn(topic, limits),
         }
+    }
+
+    pub(super) fn topic_bytes(&self) -> usize {
+        self.topic.as_ref().map_or(0, |known| memory::of_alias(&known.name))
     }
 
     fn open_one(&mut self) -> Result<(), ProtocolError> {

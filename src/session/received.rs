@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::memory::RECEIVED_BYTES;
 use crate::packet::PacketId;
 
 /// Whether a QoS 2 PUBLISH is the first with its Packet Identifier.
@@ -29,6 +30,10 @@ impl Received {
     /// Whether the identifier was known.
     pub(super) fn release(&mut self, id: PacketId) -> bool {
         self.ids.as_mut().is_some_and(|ids| ids.remove(&id))
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.ids.as_ref().map_or(0, |ids| ids.capacity() * RECEIVED_BYTES)
     }
 
     pub(super) fn shrink(&mut self) {

@@ -8,6 +8,7 @@ use super::deliver::Outgoing;
 use super::effects::Effects;
 use super::error::ProtocolError;
 use super::inflight::{Entry, PubRecAnswer, Stage};
+use super::memory;
 use super::received::{Receipt, Received};
 use super::replay::Replay;
 use super::will::Will;
@@ -29,6 +30,8 @@ pub struct Session {
     pub(super) received: Received,
     pub(super) replays: VecDeque<Replay>,
     will: Option<Box<Will>>,
+    /// What the Session weighs beside messages on their way: itself, its Subscriptions, its Will.
+    pub(super) lasting_bytes: usize,
 }
 
 /// What a Network Connection leaves behind.
@@ -58,6 +61,7 @@ impl Session {
         epoch: Epoch,
         effects: &mut Effects,
     ) -> Self {
+        let lasting_bytes = memory::of_new_session(&client_id);
         let session = Self {
             client_id,
             expiry,
@@ -68,6 +72,7 @@ impl Session {
             received: Received::default(),
             replays: VecDeque::new(),
             will: None,
+            lasting_bytes,
         };
         session.keep(effects, |client_id| Change::SessionBegun { client_id, expiry });
         session
@@ -112,7 +117,9 @@ impl Session {
         if self.will.is_none() && will.is_none() {
             return;
         }
+        self.lasting_bytes -= memory::of_will(self.will.as_deref());
         self.will = will.map(Box::new);
+        self.lasting_bytes += memory::of_will(self.will.as_deref());
         match &self.will {
             Some(will) => {
                 let Will { message, expiry, delay } = (**will).clone();
@@ -130,6 +137,7 @@ impl Session {
     /// The Will, to be published now.
     pub fn take_will(&mut self, effects: &mut Effects) -> Option<Will> {
         let will = self.will.take()?;
+        self.lasting_bytes -= memory::of_will(Some(&will));
         self.keep(effects, |client_id| Change::WillDropped { client_id });
         Some(*will)
     }

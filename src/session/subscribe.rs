@@ -4,6 +4,7 @@ use super::effects::Effects;
 use super::error::{ProtocolError, Refusal};
 use super::features::Features;
 use super::limits::Limits;
+use super::memory;
 use super::replay::Replay;
 use super::state::Session;
 use crate::change::{Change, Subscription};
@@ -77,6 +78,7 @@ impl Session {
             return Err(Refusal::TooManySubscriptions { max });
         }
         self.subscriptions.insert(filter.clone(), subscription);
+        self.lasting_bytes += if known { 0 } else { memory::of_subscription(filter) };
         self.keep(effects, |client_id| Change::Subscribed {
             client_id,
             filter: filter.clone(),
@@ -94,6 +96,7 @@ impl Session {
         if self.subscriptions.remove(filter).is_none() {
             return false;
         }
+        self.lasting_bytes -= memory::of_subscription(filter);
         if filter.share.is_none() {
             self.replays.retain(|replay| replay.filter() != &filter.filter);
         }

@@ -1,6 +1,7 @@
 //! Topic Aliases a client sets: numbers that stand for topics while its connection lasts.
 
 use super::error::ProtocolError;
+use super::memory;
 use super::receive::KnownTopic;
 
 /// What each Topic Alias stands for. Bounded by the Topic Alias Maximum the server announced;
@@ -9,11 +10,12 @@ use super::receive::KnownTopic;
 pub(super) struct TopicAliases {
     maximum: u16,
     topics: Vec<Option<KnownTopic>>,
+    bytes: usize,
 }
 
 impl TopicAliases {
     pub(super) fn new(maximum: u16) -> Self {
-        Self { maximum, topics: Vec::new() }
+        Self { maximum, topics: Vec::new(), bytes: 0 }
     }
 
     /// What an alias stands for.
@@ -37,9 +39,16 @@ impl TopicAliases {
             self.topics.resize(index + 1, None);
         }
         if let Some(place) = self.topics.get_mut(index) {
-            *place = Some(topic);
+            self.bytes += memory::of_alias(&topic.name);
+            let before = place.replace(topic);
+            self.bytes -= before.map_or(0, |before| memory::of_alias(&before.name));
         }
         Ok(())
+    }
+
+    /// What the topics weigh, as they are accounted.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// [MQTT-3.3.2-8] [MQTT-3.3.2-9]

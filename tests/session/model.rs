@@ -106,6 +106,8 @@ struct Model {
     given_up: BTreeSet<usize>,
     /// How many messages gave way or were refused because the Session owed all it may.
     drops: usize,
+    /// What the Session weighed before anything happened.
+    empty_state_bytes: usize,
 }
 
 impl Model {
@@ -114,6 +116,7 @@ impl Model {
         desk.limits.queue_when_full = when_full;
         desk.limits.queue_bytes_max = 20 * message("").bytes();
         desk.limits.queue_offline_messages_max = 8;
+        let empty_state_bytes = desk.session.state_bytes();
         Self {
             desk,
             client: Client::default(),
@@ -126,6 +129,7 @@ impl Model {
             owed: BTreeMap::new(),
             given_up: BTreeSet::new(),
             drops: 0,
+            empty_state_bytes,
         }
     }
 
@@ -166,6 +170,9 @@ impl Model {
 
     fn check(&self) {
         assert_eq!(self.desk.session.bytes(), self.bytes());
+        let released = self.open.iter().filter(|(_, open)| open.released).count();
+        let state = self.desk.session.state_bytes() - self.empty_state_bytes;
+        assert_eq!(state > 0, released > 0, "{released} released weigh {state}");
         assert!(self.charged() <= self.window(), "the window is exceeded");
         if self.terms.is_none() {
             return;
