@@ -44,8 +44,15 @@ impl Share {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    pub fn add(&self, amount: usize) {
-        self.0.fetch_add(i64::try_from(amount).unwrap_or(i64::MAX), Ordering::Relaxed);
+    /// The new amount.
+    pub fn add(&self, amount: usize) -> i64 {
+        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        self.0.fetch_add(amount, Ordering::Relaxed).saturating_add(amount)
+    }
+
+    /// Sets it to this amount unless it is higher already.
+    pub fn raise_to(&self, amount: i64) {
+        self.0.fetch_max(amount, Ordering::Relaxed);
     }
 
     pub fn subtract(&self, amount: usize) {
@@ -65,15 +72,30 @@ impl Gauge {
 /// What one worker did.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Of all kinds, PUBLISH included.
+    pub packets_received: Counter,
+    /// PUBLISH packets of clients, those that were refused included.
     pub publishes_received: Counter,
     /// Handed to a connection's outbound buffer.
     pub publishes_sent: Counter,
+    /// Of all other kinds than PUBLISH, which is counted where it costs nothing more.
+    pub answers_sent: Counter,
+    /// Bytes of payload in `publishes_received`.
+    pub payload_bytes_received: Counter,
+    /// Bytes of payload in `publishes_sent`.
+    pub payload_bytes_sent: Counter,
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
+    /// Network Connections, whatever became of them.
+    pub connections_opened: Counter,
+    /// CONNECT packets that were understood, whatever they were answered with.
+    pub connects_received: Counter,
     /// Connections ended because of something the client did wrong.
     pub protocol_errors: Counter,
     pub connects_accepted: Counter,
     pub connects_refused: Counter,
+    /// Sessions that ended because nobody came back to them in time.
+    pub sessions_expired: Counter,
     /// PUBLISH or SUBSCRIBE entries answered with a refusal.
     pub refusals: Counter,
     pub dropped_offline: Counter,
@@ -101,10 +123,15 @@ pub struct Metrics {
     workers: Vec<Arc<Counters>>,
     pub connections: Gauge,
     pub sessions: Gauge,
+    /// Sessions with a Network Connection.
+    pub clients_connected: Gauge,
+    /// The most there ever were of them at once.
+    pub clients_maximum: Gauge,
+    /// Shared Subscriptions not included.
+    pub subscriptions: Gauge,
+    pub shared_subscriptions: Gauge,
     pub retained_messages: Gauge,
     pub retained_bytes: Gauge,
-    /// Groups with at least one member.
-    pub shared_subscriptions: Gauge,
 }
 
 impl Metrics {
@@ -114,9 +141,12 @@ impl Metrics {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             connections: Gauge::default(),
             sessions: Gauge::default(),
+            clients_connected: Gauge::default(),
+            clients_maximum: Gauge::default(),
+            subscriptions: Gauge::default(),
+            shared_subscriptions: Gauge::default(),
             retained_messages: Gauge::default(),
             retained_bytes: Gauge::default(),
-            shared_subscriptions: Gauge::default(),
         }
     }
 

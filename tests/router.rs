@@ -30,6 +30,9 @@ mod meanwhile;
 #[path = "router/aliases.rs"]
 mod aliases;
 
+/// What is counted, and what is counted as what.
+#[path = "router/counted.rs"]
+mod counted;
 /// Nothing is promised before it is kept.
 #[path = "router/held.rs"]
 mod held;

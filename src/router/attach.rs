@@ -113,6 +113,9 @@ impl Router {
         if let Some(link) = &superseded {
             state.promised = state.promised.max(link.outbound.promised());
             state.tell_groups(&slot, Connection::Away);
+        } else {
+            let connected = self.metrics.clients_connected.add(1);
+            self.metrics.clients_maximum.raise_to(connected);
         }
         let session_present =
             self.settle_session(courier, state, &attach, superseded.is_some(), &mut remains);
@@ -239,6 +242,7 @@ impl Router {
             state.link = Some(link);
             return Leave::Busy;
         }
+        self.metrics.clients_connected.subtract(1);
         courier.counters.outbound_bytes.change(link.outbound.bytes(), 0);
         state.promised = state.promised.max(link.outbound.promised());
         let leaving = Leaving::new(link, goodbye, self.journal.kept());
@@ -309,6 +313,7 @@ impl Router {
             let before = state.weight();
             if let (Some(since), Some(session)) = (state.away_since, &mut state.session) {
                 let parting = session.away(since, now, &mut courier.effects);
+                courier.counters.sessions_expired.add((parting.lives == Lives::Ended).into());
                 self.part(courier, &slot, state, parting, &mut remains);
                 courier.reweigh(before, state.weight());
                 self.journal_changes(courier);

@@ -105,6 +105,13 @@ impl Courier {
         }
     }
 
+    /// Counts a PUBLISH that came in. One that is handed to [`super::Router::publish`] is counted
+    /// there.
+    pub fn count_publish(&self, payload_bytes: usize) {
+        self.counters.publishes_received.add(1);
+        self.counters.payload_bytes_received.add(payload_bytes as u64);
+    }
+
     /// Adds the drops of the last decisions to the counters.
     pub(super) fn count_drops(&mut self) {
         if self.effects.dropped_nothing() {

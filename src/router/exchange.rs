@@ -156,6 +156,7 @@ impl Router {
     ) {
         let mut packet = courier.spare.take();
         PubRel::new(id, reason).encode(link.terms.version, &mut packet);
+        courier.counters.answers_sent.add(1);
         let commit = self.journal_changes(courier);
         link.append(&packet, commit, &*self.journal, &mut courier.spare);
         courier.spare.give(packet);
@@ -186,6 +187,7 @@ impl Router {
                 };
                 courier.spend(length);
                 courier.counters.publishes_sent.add(1);
+                courier.counters.payload_bytes_sent.add(message.payload.len() as u64);
             }
         }
     }

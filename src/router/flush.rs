@@ -29,6 +29,7 @@ pub struct Flushing {
 pub struct Leaving {
     batch: Batch,
     wire: Arc<dyn Wire>,
+    written: usize,
 }
 
 /// A batch taken for writing.
@@ -99,7 +100,7 @@ impl Router {
             // Taken over between the last look and this one, at the end of a packet.
             drop(state);
             taken.batch = Batch::default();
-            say_superseded(taken);
+            say_superseded(courier, taken);
         }
     }
 
@@ -134,7 +135,7 @@ impl Router {
         let SlotState { session, link, generation, memberships, .. } = &mut *guard;
         if *generation != taken.generation {
             drop(guard);
-            say_superseded(taken);
+            say_superseded(courier, taken);
             return None;
         }
         let link = link.as_mut()?;
@@ -187,7 +188,7 @@ impl Leaving {
         if !gated {
             batch.tail.extend_from_slice(goodbye);
         }
-        Self { batch, wire: link.wire }
+        Self { batch, wire: link.wire, written: 0 }
     }
 
     /// The only bytes of a connection that never had a Session.
@@ -195,7 +196,13 @@ impl Leaving {
     pub fn new_connection(answer: Vec<u8>, wire: Arc<dyn Wire>) -> Self {
         let mut batch = Batch::default();
         batch.tail = answer;
-        Self { batch, wire }
+        Self { batch, wire, written: 0 }
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// Writes what can be written. Ready when nothing is left.
@@ -204,7 +211,7 @@ impl Leaving {
     /// The connection is broken.
     pub fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.batch.write(&*self.wire)?;
+            self.written += self.batch.write(&*self.wire)?;
             if self.batch.is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -220,19 +227,24 @@ pub(super) fn supersede(courier: &mut Courier, mut link: Link, kept: CommitNumbe
     // Somebody who writes at this moment finds out and says it himself, at the end of a packet.
     // A client whose CONNACK still waits is told nothing [MQTT-3.14.0-1].
     if link.flow != Flow::Writing && link.outbound.gate <= kept {
-        let mut batch = link.outbound.take();
-        batch.tail.extend(taken_over(&link.terms));
+        let batch = link.outbound.take();
         // What the client does not take now it will never get: its connection ends.
-        let _ = batch.write(&*link.wire);
+        write_last(courier, batch, taken_over(&link.terms), &*link.wire);
     }
     link.signal.raise(Flags::SUPERSEDED);
 }
 
-fn say_superseded(mut taken: Taken) {
+fn say_superseded(courier: &Courier, taken: Taken) {
     if taken.batch.is_empty() {
-        taken.batch.tail = taken_over(&taken.terms);
-        let _ = taken.batch.write(&*taken.wire);
+        write_last(courier, taken.batch, taken_over(&taken.terms), &*taken.wire);
     }
+}
+
+fn write_last(courier: &Courier, mut batch: Batch, goodbye: Vec<u8>, wire: &dyn Wire) {
+    courier.counters.answers_sent.add((!goodbye.is_empty()).into());
+    batch.tail.extend(goodbye);
+    let written = batch.write(wire).unwrap_or(0);
+    courier.counters.bytes_sent.add(written as u64);
 }
 
 /// [MQTT-3.1.4-3]

@@ -83,7 +83,7 @@ impl Router {
     pub fn new(limits: RouterLimits, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
         Self {
             registry: Registry::default(),
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(Arc::clone(&metrics)),
             retained: Retained::default(),
             schedule: Schedule::default(),
             journal,

@@ -38,6 +38,14 @@ impl Origin<'_> {
     fn is(&self, slot: &Arc<Slot>) -> bool {
         Arc::ptr_eq(&self.client().slot, slot)
     }
+
+    /// Whether a PUBLISH came in for it.
+    fn is_client(&self) -> bool {
+        match self {
+            Self::Refusable(_) | Self::Unrefusable(_) => true,
+            Self::Will(_) => false,
+        }
+    }
 }
 
 /// What became of a publication.
@@ -102,7 +110,9 @@ impl Router {
         publication: &Publication<'_>,
         origin: Origin<'_>,
     ) -> Result<Outcome, Refusal> {
-        courier.counters.publishes_received.add(1);
+        if origin.is_client() {
+            courier.count_publish(publication.payload.as_slice().len());
+        }
         let (mut message, mut outcome) = (None, Outcome::default());
         if publication.retain {
             // Before the takers are looked up: who subscribes in between gets it one way or the
@@ -227,6 +237,7 @@ impl Router {
         courier.counters.outbound_bytes.change(before, link.outbound.bytes());
         courier.spend(chosen.length);
         courier.counters.publishes_sent.add(1);
+        courier.counters.payload_bytes_sent.add(publication.payload.as_slice().len() as u64);
         note_live(session, publication);
         Self::soiled(courier, taker.slot, link);
         Delivered::Settled

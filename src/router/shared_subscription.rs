@@ -230,13 +230,16 @@ impl Group {
         number
     }
 
-    /// Removes a member. Whether it was the last one.
-    pub(super) fn remove_member(&self, slot: &Arc<Slot>) -> bool {
+    pub(super) fn remove_member(&self, slot: &Arc<Slot>) {
         let mut state = self.lock();
         state.members.retain(|member| !member.is(slot));
         state.owners_stale = true;
         self.note_lasting(&state);
-        state.members.is_empty()
+    }
+
+    /// How many members it has.
+    pub(super) fn len(&self) -> usize {
+        self.lock().members.len()
     }
 
     /// A member's connection came or went.

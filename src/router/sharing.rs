@@ -257,9 +257,8 @@ impl Router {
         if filter.share.is_none() {
             return self.subscriptions.reconcile(slot, &filter.filter);
         }
-        let joined = self.subscriptions.reconcile_shared(slot, filter, self.limits.sharing);
-        self.metrics.shared_subscriptions.set(joined.groups as u64);
-        for Estate { messages, bytes, changes } in joined.estates {
+        let estates = self.subscriptions.reconcile_shared(slot, filter, self.limits.sharing);
+        for Estate { messages, bytes, changes } in estates {
             courier.counters.session_bytes.change(bytes, 0);
             courier.effects.drop_messages(DropReason::Ended, messages);
             for change in changes {

@@ -12,6 +12,7 @@ use super::shared_subscription::{Connection, Estate, Group, Membership, Strategy
 use super::slot::{Slot, SlotKey, SlotState};
 use super::vital::Vital;
 use crate::change::Subscription;
+use crate::metrics::Metrics;
 use crate::topic::{SubscriptionFilter, SubscriptionTree, TopicFilter, TopicName};
 
 /// Epochs by first level: a device that subscribes to its own topics empties nobody else's cache.
@@ -28,6 +29,7 @@ pub(super) struct Subscriptions {
     /// Changed whenever a filter whose first level is a wildcard changes.
     wildcard_epoch: AtomicU64,
     hasher: RandomState,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ struct Trees {
 #[derive(Debug, Default)]
 struct Groups {
     by_filter: HashMap<SubscriptionFilter, Arc<Group>, RandomState>,
+    /// Of all groups together.
+    members: usize,
     /// How many there ever were.
     made: u64,
 }
@@ -60,15 +64,6 @@ impl Hash for GroupKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.0).hash(state);
     }
-}
-
-/// What came of bringing a group in step.
-#[derive(Debug, Default)]
-pub(super) struct Joined {
-    /// Of groups that lost their last member.
-    pub(super) estates: Vec<Estate>,
-    /// How many groups there are.
-    pub(super) groups: usize,
 }
 
 /// Who takes messages of a topic, in one of the trees.
@@ -94,19 +89,18 @@ pub(super) struct TreeEpoch {
     wildcard: u64,
 }
 
-impl Default for Subscriptions {
-    fn default() -> Self {
+impl Subscriptions {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             trees: RwLock::default(),
             groups: Mutex::default(),
             epochs: std::array::from_fn(|_| AtomicU64::new(0)),
             wildcard_epoch: AtomicU64::new(0),
             hasher: RandomState::new(),
+            metrics,
         }
     }
-}
 
-impl Subscriptions {
     /// Brings the tree in step with what the slot's Session says of one filter.
     ///
     /// The Session may change again, by a connection that took over, between its lock and the
@@ -125,17 +119,18 @@ impl Subscriptions {
         }
     }
 
-    /// The same for a Shared Subscription: makes the slot a member of its group, or no longer one.
+    /// The same for a Shared Subscription: makes the slot a member of its group, or no longer one. What
+    /// groups owed that lost their last member.
     pub(super) fn reconcile_shared(
         &self,
         slot: &Arc<Slot>,
         filter: &SubscriptionFilter,
         strategy: Strategy,
-    ) -> Joined {
-        let mut joined = Joined::default();
+    ) -> Vec<Estate> {
+        let mut estates = Vec::new();
         let mut wanted = slot.lock().wanted(filter);
         loop {
-            let membership = self.set_member(slot, filter, wanted, strategy, &mut joined);
+            let membership = self.set_member(slot, filter, wanted, strategy, &mut estates);
             let mut state = slot.lock();
             let again = state.wanted(filter);
             if again == wanted {
@@ -144,7 +139,7 @@ impl Subscriptions {
                 let connection =
                     if state.link.is_some() { Connection::There } else { Connection::Away };
                 state.tell_groups(slot, connection);
-                return joined;
+                return estates;
             }
             drop(state);
             wanted = again;
@@ -165,6 +160,7 @@ impl Subscriptions {
             Some(entry) => drop(trees.clients.insert(filter, key, entry)),
             None => drop(trees.clients.remove(filter, &key)),
         }
+        self.metrics.subscriptions.set(trees.clients.subscriptions() as u64);
         self.changed(filter);
     }
 
@@ -174,38 +170,44 @@ impl Subscriptions {
         filter: &SubscriptionFilter,
         wanted: Option<Entry>,
         strategy: Strategy,
-        joined: &mut Joined,
+        estates: &mut Vec<Estate>,
     ) -> Option<Membership> {
         let mut groups = Vital(self.groups.lock());
         let known = groups.by_filter.get(filter).cloned();
         let membership = match (wanted, known) {
             (Some(entry), Some(group)) => {
+                let before = group.len();
                 let number = group.set_member(slot, entry);
+                groups.members += group.len() - before;
                 Some(Membership { group, number })
             }
             (Some(entry), None) => {
                 let group = groups.begin(filter, strategy);
                 // Before anybody can find it, or it could be found without a member.
                 let number = group.set_member(slot, entry);
+                groups.members += 1;
                 let mut trees = Vital(self.trees.write());
                 trees.groups.insert(&filter.filter, GroupKey(Arc::clone(&group)), ());
                 self.changed(&filter.filter);
                 Some(Membership { group, number })
             }
             (None, Some(group)) => {
-                if group.remove_member(slot) {
+                let before = group.len();
+                group.remove_member(slot);
+                groups.members -= before - group.len();
+                if group.len() == 0 {
                     groups.by_filter.remove(filter);
                     let mut trees = Vital(self.trees.write());
                     trees.groups.remove(&filter.filter, &GroupKey(Arc::clone(&group)));
                     self.changed(&filter.filter);
                     drop(trees);
-                    joined.estates.push(group.end());
+                    estates.push(group.end());
                 }
                 None
             }
             (None, None) => None,
         };
-        joined.groups = groups.by_filter.len();
+        self.metrics.shared_subscriptions.set(groups.members as u64);
         membership
     }
 

@@ -54,6 +54,11 @@ pub(super) async fn handshake(
         Ok(connect) => connect,
         Err(error) => return Err(refuse_unread(version_to_refuse(&bytes, &error), error.into())),
     };
+    {
+        let courier = worker.courier.borrow();
+        courier.counters().packets_received.add(1);
+        courier.counters().connects_received.add(1);
+    }
     let refuse = |error| refuse(&connect, error);
     facts.features.check_version(connect.version, &facts.name).map_err(refuse)?;
     if admission == Admission::Refused {
@@ -94,6 +99,7 @@ async fn attach(
         session::accepted(terms.version, session_present, &server_side, limits, out);
     });
     courier.counters().connects_accepted.add(1);
+    courier.counters().answers_sent.add(1);
     tracing::debug!(
         client_id = %attached.attachment.client_id(),
         peer = %stream.peer(),
@@ -139,8 +145,12 @@ fn poll_connect(
         let own;
         let bytes = match read {
             Read::End => return Poll::Ready(Err(Failure::Closed)),
-            Read::Shared { filled, .. } => shared.get(..filled).unwrap_or_default(),
-            Read::Own { .. } => {
+            Read::Shared { read, filled } => {
+                courier.counters().bytes_received.add(read as u64);
+                shared.get(..filled).unwrap_or_default()
+            }
+            Read::Own { read } => {
+                courier.counters().bytes_received.add(read as u64);
                 own = stream.input().take();
                 &own
             }

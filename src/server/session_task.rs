@@ -134,6 +134,7 @@ impl Drop for Stream {
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival { incoming, facts, place } = arrival;
+    worker.courier.borrow().counters().connections_opened.add(1);
     let peer = incoming.peer();
     let enlisted = worker.enlist();
     let (reader, wire) = match incoming.open() {
@@ -306,11 +307,12 @@ impl Client<'_> {
             commit: CommitNumber::NONE,
             acknowledged: false,
         };
-        let mut heard = false;
+        let (mut received, mut answered) = (0_u64, 0_u64);
         let result = packets(bytes, max, |frame: Frame<'_>, whole: &[u8]| {
             let packet = frame.decode(version).map_err(|error| undecodable(&frame, error))?;
             tracing::debug!(client_id = %self.dialogue.attachment.client_id(), ?packet, "received");
-            heard = true;
+            received += 1;
+            let before = answers.bytes.len();
             let mut turn = Turn {
                 dialogue: &mut self.dialogue,
                 router,
@@ -318,12 +320,15 @@ impl Client<'_> {
                 answers: &mut answers,
             };
             turn.packet(&packet, whole)?;
+            answered += u64::from(answers.bytes.len() > before);
             let (deliveries, appended) = courier.spent();
             let over =
                 deliveries >= TURN_DELIVERIES || appended + answers.bytes.len() >= TURN_APPENDED;
             Ok::<_, End>(if over { Appetite::Enough } else { Appetite::More })
         });
-        if heard {
+        courier.counters().packets_received.add(received);
+        courier.counters().answers_sent.add(answered);
+        if received > 0 {
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
         self.answer(answers, courier)?;
@@ -378,6 +383,9 @@ impl Client<'_> {
             }
         })
         .await;
+        if left.is_some() && !goodbye.is_empty() {
+            worker.courier.borrow().counters().answers_sent.add(1);
+        }
         let Some(patience) = patience else { return };
         if let Some(leaving) = left
             && !write_rest(worker, &mut stream, leaving, patience).await
@@ -422,7 +430,7 @@ async fn write_rest(
     patience: Duration,
 ) -> bool {
     let deadline = Instant::now() + patience;
-    poll_fn(|context| {
+    let all = poll_fn(|context| {
         stream.register(context);
         stream.flags();
         if let Poll::Ready(result) = leaving.poll_write(context) {
@@ -434,7 +442,9 @@ async fn write_rest(
         stream.arm(worker, deadline);
         Poll::Pending
     })
-    .await
+    .await;
+    worker.courier.borrow().counters().bytes_sent.add(leaving.written() as u64);
+    all
 }
 
 /// Reads on and throws away until the client closes. Closing a socket with unread bytes resets it,
@@ -477,7 +487,9 @@ async fn refuse(worker: &Worker, mut stream: Stream, facts: &ListenerFacts, fail
         }
         Failure::Shutdown => return,
         Failure::Refused { error, answer, client_id } => {
-            worker.courier.borrow().counters().connects_refused.add(1);
+            let courier = worker.courier.borrow();
+            courier.counters().connects_refused.add(1);
+            courier.counters().answers_sent.add((!answer.is_empty()).into());
             let reason = error.reason();
             worker.log.line(|suppressed| {
                 tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "refused a client");

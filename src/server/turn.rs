@@ -124,6 +124,7 @@ impl Turn<'_> {
             let receipt = receipt.ok_or(End::Superseded)?;
             self.answers.commit = self.answers.commit.max(receipt.commit);
             if receipt.result == Receipt::Repeated {
+                self.courier.count_publish(publish.payload.len());
                 // The first one counts until its PUBREL; this one is settled [MQTT-4.3.3-10].
                 self.dialogue.connection.settled_one();
                 PubRec::new(id, ReasonCode::Success)
@@ -141,7 +142,10 @@ impl Turn<'_> {
             }
         };
         let outcome = match inbound.refusal {
-            Some(refusal) => Err(refusal),
+            Some(refusal) => {
+                self.courier.count_publish(publish.payload.len());
+                Err(refusal)
+            }
             None => {
                 let publication = Publication {
                     topic: inbound.topic,
