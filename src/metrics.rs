@@ -109,6 +109,8 @@ pub struct Counters {
     pub retained_refused: Counter,
     /// Queued and inflight messages of all Sessions, as they are accounted.
     pub session_bytes: Share,
+    /// The same, counted: once for each Session that owes one.
+    pub session_messages: Share,
     /// All else of the Sessions: themselves, their Subscriptions and Wills, by an estimate.
     pub session_state_bytes: Share,
     /// Encoded and not yet taken by the kernel.

@@ -83,7 +83,7 @@ impl Remains {
         self.filters = session.filters().cloned().collect();
         // Also of groups it had left before it acknowledged all of theirs.
         self.given_back.extend(session.give_back(effects, |_| true));
-        effects.drop_messages(DropReason::Ended, session.owed_messages());
+        effects.drop_messages(DropReason::Ended, session.messages());
     }
 }
 

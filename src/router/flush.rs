@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use super::Router;
 use super::courier::Courier;
 use super::link::{Flags, Flow, Link, Wire};
+use super::memory::Weight;
 use super::outbound::Batch;
 use super::slot::{Attachment, Slot, SlotState};
 use crate::change::CommitNumber;
@@ -159,11 +160,11 @@ impl Router {
         if let Some(session) = session
             && (session.has_queued() || !memberships.is_empty())
         {
-            let before = session.bytes();
+            let before = Weight::of(session);
             self.pump(session, link, courier);
             self.draw(slot, session, link, memberships, courier);
             self.journal_changes(courier);
-            courier.counters.session_bytes.change(before, session.bytes());
+            courier.reweigh(before, Weight::of(session));
             courier.count_drops();
         }
         courier.counters.outbound_bytes.change(before, link.outbound.bytes());

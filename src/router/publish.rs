@@ -6,6 +6,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
+use super::memory::Weight;
 use super::shared_subscription::queued;
 use super::sharing::recorded;
 use super::slot::{Attachment, Slot, SlotState};
@@ -256,9 +257,9 @@ impl Router {
             // Until it is acknowledged the group owes it, whatever becomes of this member.
             courier.effects.changes.extend(recorded(queued(ticket, offer.message)));
         }
-        let before = session.bytes();
+        let before = Weight::of(session);
         let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
-        courier.counters.session_bytes.change(before, session.bytes());
+        courier.reweigh(before, Weight::of(session));
         verdict
     }
 

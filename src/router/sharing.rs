@@ -9,6 +9,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::Link;
+use super::memory::Weight;
 use super::publish::{Delivered, Delivering, Origin, Recipient, room};
 use super::shared_subscription::{
     Candidate, Connection, Enqueued, Estate, Group, GroupStatus, Membership, Presence,
@@ -72,7 +73,7 @@ impl Router {
         match enqueued {
             Enqueued::Waits => {
                 delivering.outcome.accepted += 1;
-                courier.counters.session_bytes.change(0, message.bytes());
+                courier.weigh_waiting(1, message.bytes());
                 self.distribute(courier, group);
             }
             Enqueued::Refused => {
@@ -114,7 +115,7 @@ impl Router {
                     && session.takes_at_once(&link.terms, limits)
                     && let Some(drawn) = group.draw(*number)
                 {
-                    courier.counters.session_bytes.change(drawn.message.bytes(), 0);
+                    courier.weigh_drawn(1, drawn.message.bytes());
                     let options = drawn.subscription.options;
                     let ids: SubscriptionIds = drawn.subscription.id.into_iter().collect();
                     let offer = Offer {
@@ -175,10 +176,10 @@ impl Router {
         let mut guard = slot.lock();
         let SlotState { session, link, memberships, .. } = &mut *guard;
         let (Some(session), Some(link)) = (session, link) else { return };
-        let (session_bytes, outbound_bytes) = (session.bytes(), link.outbound.bytes());
+        let (weight, outbound_bytes) = (Weight::of(session), link.outbound.bytes());
         self.draw(slot, session, link, memberships, courier);
         self.journal_changes(courier);
-        courier.counters.session_bytes.change(session_bytes, session.bytes());
+        courier.reweigh(weight, Weight::of(session));
         courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
         if !link.outbound.is_empty() {
             Self::soiled(courier, slot, link);
@@ -208,7 +209,7 @@ impl Router {
                 })
             });
             if put_back == Enqueued::Waits {
-                courier.counters.session_bytes.change(0, owed.message.bytes());
+                courier.weigh_waiting(1, owed.message.bytes());
             } else {
                 left.push(owed);
             }
@@ -230,7 +231,7 @@ impl Router {
                 })
             });
             if put_back == Enqueued::Waits {
-                courier.counters.session_bytes.change(0, owed.message.bytes());
+                courier.weigh_waiting(1, owed.message.bytes());
             } else {
                 courier.effects.drop_message(DropReason::Ended);
                 self.journal_group(courier, ticket.settled());
@@ -259,7 +260,7 @@ impl Router {
         }
         let estates = self.subscriptions.reconcile_shared(slot, filter, self.limits.sharing);
         for Estate { messages, bytes, changes } in estates {
-            courier.counters.session_bytes.change(bytes, 0);
+            courier.weigh_drawn(messages, bytes);
             courier.effects.drop_messages(DropReason::Ended, messages);
             for change in changes {
                 self.journal_group(courier, Some(change));

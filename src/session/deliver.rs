@@ -298,17 +298,17 @@ impl Session {
         self.outgoing.as_ref().map_or(0, |outgoing| outgoing.inflight.charged())
     }
 
-    /// How many messages it owes its client.
-    #[must_use]
-    pub fn owed_messages(&self) -> usize {
-        let outgoing = self.outgoing.as_ref();
-        outgoing.map_or(0, |outgoing| outgoing.queue.len() + outgoing.inflight.published())
-    }
-
     /// Messages waiting or unacknowledged, in bytes as they are accounted.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes())
+    }
+
+    /// The same, counted. What waits for PUBCOMP alone is no message any more.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        let outgoing = self.outgoing.as_ref();
+        outgoing.map_or(0, |outgoing| outgoing.queue.len() + outgoing.inflight.published())
     }
 
     /// The next packet the client may have, which counts as sent: first what was sent on an earlier

@@ -242,8 +242,7 @@ impl Inflight {
 
     /// How many messages are still held.
     pub(super) fn published(&self) -> usize {
-        let published = |entry: &&Entry| matches!(entry.stage, Stage::Published(_));
-        self.entries.iter().filter(published).count()
+        self.entries.len() - self.released
     }
 
     fn position(&self, id: PacketId) -> Option<usize> {

@@ -133,3 +133,30 @@ fn a_pubrel_and_a_goodbye_are_answers() {
     world.join(client("a"));
     assert_eq!(total(&world, |counters| &counters.answers_sent), 2, "0x8E");
 }
+
+#[test]
+fn a_stored_message_is_counted_until_the_last_session_that_owes_it_is_done() {
+    let stored = |world: &World| world.metrics.amount(|counters| &counters.session_messages);
+    let mut world = World::new();
+    let one = world.subscriber(durable("one"), "t", ONE);
+    let two = world.subscriber(client("two"), "t", TWO);
+    let away = world.subscriber(durable("away"), "t", ONE);
+    world.subscriber(client("zero"), "t", ZERO);
+    world.lose(&away);
+
+    world.publish(&one, &draft("t", "x", TWO));
+    assert_eq!(stored(&world), 3);
+
+    world.puback(&one, 1);
+    assert_eq!(stored(&world), 2);
+
+    world.acknowledge(&two, Acknowledged::PubRec(id(1), ReasonCode::Success));
+    assert_eq!(stored(&world), 1, "what waits for its PUBCOMP is no message any more");
+    world.lose(&two);
+    assert_eq!(stored(&world), 1);
+
+    let away = world.join(durable("away"));
+    assert_eq!(stored(&world), 1, "sent again");
+    world.puback(&away, 1);
+    assert_eq!(stored(&world), 0);
+}
