@@ -42,6 +42,9 @@ mod retained;
 /// Groups that share a Subscription.
 #[path = "router/shared.rs"]
 mod shared;
+/// What the server says of itself.
+#[path = "router/sys.rs"]
+mod sys;
 /// One Client Identifier, several connections.
 #[path = "router/takeover.rs"]
 mod takeover;

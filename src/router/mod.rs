@@ -10,6 +10,7 @@
 //! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
 //!   [`standing`]: which of them could take something.
 //! - [`retained`]: Retained Messages and their replay; [`schedule`]: what ends while nobody looks.
+//! - [`sys`]: what the server says of itself.
 //!
 //! The lock rule: a thread holds at most one slot, and never a slot together with the subscription
 //! tree, the retained tree or a guard of the registry; a group's lock is a leaf. Nothing here awaits, and no Session calls
@@ -34,6 +35,7 @@ mod sharing;
 mod slot;
 mod standing;
 mod subscriptions;
+mod sys;
 mod vital;
 
 use std::sync::Arc;

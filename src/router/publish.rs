@@ -24,27 +24,33 @@ pub enum Origin<'a> {
     Refusable(&'a Attachment),
     /// A client that cannot: before 5.0, or at QoS 0.
     Unrefusable(&'a Attachment),
+    /// The server itself, in a topic of its own.
+    Server,
 }
 
 impl Origin<'_> {
-    fn client(&self) -> &Attachment {
-        let (Self::Will(client) | Self::Refusable(client) | Self::Unrefusable(client)) = self;
-        client
+    fn client(&self) -> Option<&Attachment> {
+        match self {
+            Self::Will(client) | Self::Refusable(client) | Self::Unrefusable(client) => {
+                Some(client)
+            }
+            Self::Server => None,
+        }
     }
 
-    pub(super) fn client_id(&self) -> &ClientId {
-        self.client().client_id()
+    pub(super) fn client_id(&self) -> Option<&ClientId> {
+        self.client().map(Attachment::client_id)
     }
 
     fn is(&self, slot: &Arc<Slot>) -> bool {
-        Arc::ptr_eq(&self.client().slot, slot)
+        self.client().is_some_and(|client| Arc::ptr_eq(&client.slot, slot))
     }
 
     /// Whether a PUBLISH came in for it.
     fn is_client(&self) -> bool {
         match self {
             Self::Refusable(_) | Self::Unrefusable(_) => true,
-            Self::Will(_) => false,
+            Self::Will(_) | Self::Server => false,
         }
     }
 }

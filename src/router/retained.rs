@@ -8,6 +8,7 @@ use super::Router;
 use super::courier::Courier;
 use super::publish::{Origin, room};
 use super::slot::Attachment;
+use super::sys::{SYS, SysRetained};
 use super::vital::Vital;
 use crate::change::{Change, CommitNumber, Epoch, Keeps, Recorded};
 use crate::message::{Message, Remaining};
@@ -39,6 +40,8 @@ pub(super) struct Retained {
     tree: RwLock<Weighed>,
     /// Where the next sweep for expired messages begins. Taken last, by the sweep alone.
     swept: Mutex<Option<Cursor>>,
+    /// What the server says of itself. Never taken together with `tree`.
+    pub(super) sys: SysRetained,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +108,10 @@ impl Router {
         message: &Arc<Message>,
         origin: Origin<'_>,
     ) -> Result<CommitNumber, Refusal> {
+        if let Origin::Server = origin {
+            self.retained.sys.insert(message);
+            return Ok(CommitNumber::NONE);
+        }
         let mut tree = Vital(self.retained.tree.write());
         if message.payload.is_empty() {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
@@ -119,7 +126,7 @@ impl Router {
             courier.counters.retained_refused.add(1);
             return match origin {
                 Origin::Refusable(_) => Err(Refusal::RetainedFull),
-                Origin::Unrefusable(_) | Origin::Will(_) => Ok(CommitNumber::NONE),
+                Origin::Unrefusable(_) | Origin::Will(_) | Origin::Server => Ok(CommitNumber::NONE),
             };
         }
         let old = tree.insert(message); // [MQTT-3.3.1-5]
@@ -195,17 +202,21 @@ impl Router {
             Err(outcome) => return outcome,
         };
         let mut messages = std::mem::take(&mut courier.replayed);
-        let mut next = Vital(self.retained.tree.read()).messages.scan(
-            &step.filter,
-            step.cursor.as_ref(),
-            step.messages_max.min(SLICE_MESSAGES),
-            SLICE_STEPS,
-            |_, message| {
-                if message.remaining(now) != Remaining::Expired {
-                    messages.push(Arc::clone(message));
-                }
-            },
-        );
+        let limit = step.messages_max.min(SLICE_MESSAGES);
+        let visit = |_: &TopicName, message: &Arc<Message>| {
+            if message.remaining(now) != Remaining::Expired {
+                messages.push(Arc::clone(message));
+            }
+        };
+        let (filter, cursor) = (&step.filter, step.cursor.as_ref());
+        // A leading wildcard does not match what begins with `$` [MQTT-4.7.2-1], so no filter finds
+        // messages of both trees.
+        let mut next = if filter.first_level() == SYS {
+            self.retained.sys.scan(filter, cursor, limit, SLICE_STEPS, visit)
+        } else {
+            let tree = Vital(self.retained.tree.read());
+            tree.messages.scan(filter, cursor, limit, SLICE_STEPS, visit)
+        };
         if let Some(last) = shorten(&mut messages) {
             next = Some(last);
         }

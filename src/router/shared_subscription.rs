@@ -199,11 +199,11 @@ impl Group {
     }
 
     /// The lane of a message, and its place in it should it have to wait.
-    pub(super) fn ticket(&self, topic: &TopicName, publisher: &ClientId) -> Ticket {
+    pub(super) fn ticket(&self, topic: &TopicName, publisher: Option<&ClientId>) -> Ticket {
         let hash = match self.strategy {
             Strategy::LeastInflight | Strategy::RoundRobin | Strategy::Sticky => 0,
             Strategy::HashTopic => self.hasher.hash_one(topic.as_str()),
-            Strategy::HashPublisher => self.hasher.hash_one(publisher.as_str()),
+            Strategy::HashPublisher => self.hasher.hash_one(publisher.map(ClientId::as_str)),
         };
         let lasting = self.lasting.load(Ordering::Acquire);
         Ticket {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 
 use super::shared_subscription::{Connection, Estate, Group, Membership, Strategy};
 use super::slot::{Slot, SlotKey, SlotState};
+use super::sys::SYS;
 use super::vital::Vital;
 use crate::change::Subscription;
 use crate::metrics::Metrics;
@@ -30,6 +31,8 @@ pub(super) struct Subscriptions {
     wildcard_epoch: AtomicU64,
     hasher: RandomState,
     metrics: Arc<Metrics>,
+    /// Subscriptions with the first level `$SYS`. Written under the tree's lock.
+    sys: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +101,7 @@ impl Subscriptions {
             wildcard_epoch: AtomicU64::new(0),
             hasher: RandomState::new(),
             metrics,
+            sys: AtomicUsize::new(0),
         }
     }
 
@@ -146,6 +150,10 @@ impl Subscriptions {
         }
     }
 
+    pub(super) fn has_sys(&self) -> bool {
+        self.sys.load(Ordering::Relaxed) > 0
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let trees = self.trees.read();
@@ -156,12 +164,14 @@ impl Subscriptions {
     fn set(&self, slot: &Arc<Slot>, filter: &TopicFilter, wanted: Option<Entry>) {
         let key = SlotKey(Arc::clone(slot));
         let mut trees = Vital(self.trees.write());
+        let before = trees.clients.subscriptions();
         match wanted {
             Some(entry) => drop(trees.clients.insert(filter, key, entry)),
             None => drop(trees.clients.remove(filter, &key)),
         }
-        self.metrics.subscriptions.set(trees.clients.subscriptions() as u64);
-        self.changed(filter);
+        let after = trees.clients.subscriptions();
+        self.metrics.subscriptions.set(after as u64);
+        self.changed(filter, before, after);
     }
 
     fn set_member(
@@ -188,7 +198,7 @@ impl Subscriptions {
                 groups.members += 1;
                 let mut trees = Vital(self.trees.write());
                 trees.groups.insert(&filter.filter, GroupKey(Arc::clone(&group)), ());
-                self.changed(&filter.filter);
+                self.changed(&filter.filter, 0, 1);
                 Some(Membership { group, number })
             }
             (None, Some(group)) => {
@@ -199,7 +209,7 @@ impl Subscriptions {
                     groups.by_filter.remove(filter);
                     let mut trees = Vital(self.trees.write());
                     trees.groups.remove(&filter.filter, &GroupKey(Arc::clone(&group)));
-                    self.changed(&filter.filter);
+                    self.changed(&filter.filter, 1, 0);
                     drop(trees);
                     estates.push(group.end());
                 }
@@ -211,9 +221,13 @@ impl Subscriptions {
         membership
     }
 
-    /// A filter was added or removed. Called under the trees' lock, so that a match and the epoch
-    /// read with it belong together.
-    fn changed(&self, filter: &TopicFilter) {
+    /// A filter was added or removed, so that there are `after` Subscriptions instead of `before`.
+    /// Called under the trees' lock, so that a match and the epoch read with it belong together.
+    fn changed(&self, filter: &TopicFilter, before: usize, after: usize) {
+        if filter.first_level() == SYS {
+            let count = self.sys.load(Ordering::Relaxed) + after;
+            self.sys.store(count.saturating_sub(before), Ordering::Relaxed);
+        }
         let epoch = if filter.first_level_is_wildcard() {
             &self.wildcard_epoch
         } else {
