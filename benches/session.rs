@@ -67,6 +67,7 @@ fn limits() -> Limits {
         topic_aliases_out_max: 32,
         subscriptions_max: 1_000,
         packet_bytes_max: 1024 * 1024,
+        response_information: None,
     }
 }
 

@@ -227,6 +227,7 @@ fn router_limits(config: &Config) -> RouterLimits {
             topic_aliases_out_max: limits.topic_aliases_out_max,
             subscriptions_max: limits.subscriptions_per_client_max,
             packet_bytes_max: limits.packet_bytes_max,
+            response_information: session.response_information.clone(),
         },
         outbound: OutboundLimits {
             soft_bytes_max: config.outbound.soft_bytes_max,

@@ -21,6 +21,7 @@ use dunlin::config::{
     Overrides, QueueWhenFull, SessionExpiryMax, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
+use dunlin::topic::TopicName;
 
 /// A file in a directory of its own, removed with it.
 struct File {
@@ -262,6 +263,32 @@ fn a_listener_may_leave_features_out() {
 }
 
 #[test]
+fn response_information_may_be_turned_off() {
+    let default = Config::default().session.response_information;
+    assert_eq!(default.map(|topic| topic.as_str().to_owned()).as_deref(), Some("response/"));
+
+    let config = load("response", "session.response_information = \"\"", &[]).unwrap().config;
+
+    assert_eq!(config.session.response_information, None);
+    let printed = load("response-again", &config.to_toml().to_string(), &[]).unwrap().config;
+    assert_eq!(printed, config);
+}
+
+#[test]
+fn the_default_response_information_gives_way_to_a_limit_it_is_beyond() {
+    for (limit, expected) in [(8, None), (9, Some("response/"))] {
+        let text = format!("limits.topic_bytes_max = {limit}");
+
+        let config = load("response-limit", &text, &[]).unwrap().config;
+
+        let topic = config.session.response_information.as_ref();
+        assert_eq!(topic.map(TopicName::as_str), expected);
+        let printed = load("response-limit", &config.to_toml().to_string(), &[]).unwrap();
+        assert_eq!(printed.config, config);
+    }
+}
+
+#[test]
 fn a_variable_holds_a_list_between_commas() {
     let address = ("DUNLIN_LISTENER__A__ADDRESS", "[::]:1883");
     for (text, expected) in [
@@ -434,6 +461,7 @@ fn the_printed_configuration_loaded_again_is_the_same() {
         [session]\n\
         expiry_max = \"never\"\n\
         queue_when_full = \"drop_oldest\"\n\
+        response_information = \"reply/to/\"\n\
         [[listener]]\n\
         name = \"a-b\"\n\
         address = \"[::]:1884\"\n\

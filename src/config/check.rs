@@ -15,6 +15,7 @@ use super::mistake::{Problem, Warning};
 use super::raw::{self, Field, Raw};
 use super::reader::Reader;
 use super::value;
+use crate::topic::TopicName;
 
 pub(super) const ENGINES: &[(&str, StorageEngine)] = &[("memory", StorageEngine::Memory)];
 pub(super) const STRATEGIES: &[(&str, SharingStrategy)] = &[
@@ -54,9 +55,13 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration:
 const EXPIRY: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(36_500 * 24 * 60 * 60);
 
+const RESPONSE_INFORMATION_ALLOWED: &str = "\"\" for none, or what a topic may begin with: \
+    without \"+\", \"#\" and control characters, and not beginning with \"$\"";
+
 /// Missing and wrong keys have their default, so that one mistake does not cause another.
 pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Config {
     let default = Config::default();
+    let limits = limits(&raw.limits, reader);
     let workers = reader.number_or_auto::<usize>("workers", &raw.workers, WORKERS);
     let engine = reader.choice("storage.engine", &raw.storage.engine, ENGINES);
     let config = Config {
@@ -65,8 +70,8 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
             .text("data_dir", &raw.data_dir, "the path of a directory", parse_path)
             .unwrap_or(default.data_dir),
         storage: Storage { engine: engine.unwrap_or(default.storage.engine) },
-        limits: limits(&raw.limits, reader),
-        session: session(&raw.session, reader),
+        session: session(&raw.session, &limits, reader),
+        limits,
         outbound: outbound(&raw.outbound, reader),
         retained: retained(&raw.retained, reader),
         shared: Shared {
@@ -129,7 +134,7 @@ fn limits(raw: &raw::Limits, reader: &mut Reader<'_>) -> Limits {
     }
 }
 
-fn session(raw: &raw::Session, reader: &mut Reader<'_>) -> SessionLimits {
+fn session(raw: &raw::Session, limits: &Limits, reader: &mut Reader<'_>) -> SessionLimits {
     let default = SessionLimits::default();
     let inflight = reader.number::<u16>("session.inflight_max", &raw.inflight_max, PORTION);
     let receive = reader.number::<u16>("session.receive_maximum", &raw.receive_maximum, PORTION);
@@ -149,7 +154,51 @@ fn session(raw: &raw::Session, reader: &mut Reader<'_>) -> SessionLimits {
         expiry_max: expiry("session.expiry_max", &raw.expiry_max, reader)
             .unwrap_or(default.expiry_max),
         expiry_v3: expiry("session.expiry_v3", &raw.expiry_v3, reader).unwrap_or(default.expiry_v3),
+        response_information: response_information(&raw.response_information, limits, reader),
     }
+}
+
+/// The default gives way to limits that it is beyond.
+fn response_information(
+    field: &Field,
+    limits: &Limits,
+    reader: &mut Reader<'_>,
+) -> Option<TopicName> {
+    const KEY: &str = "session.response_information";
+    let default = SessionLimits::default().response_information;
+    let default = default.filter(|topic| beyond(topic, limits).is_none());
+    let written = reader.text(KEY, field, RESPONSE_INFORMATION_ALLOWED, parse_prefix);
+    let (Some(prefix), Some(field)) = (written, field) else { return default };
+    match prefix.as_ref().and_then(|topic| beyond(topic, limits)) {
+        Some((value, limit, limit_value)) => {
+            let problem = Problem::Above { key: KEY, value, limit, limit_value };
+            reader.report(&field.span(), problem);
+            default
+        }
+        None => prefix,
+    }
+}
+
+/// The size of a topic that is beyond a limit, that limit, and its value.
+fn beyond(topic: &TopicName, limits: &Limits) -> Option<(String, &'static str, String)> {
+    let sizes = [
+        (topic.as_str().len(), "bytes", "limits.topic_bytes_max", limits.topic_bytes_max),
+        (topic.level_count(), "levels", "limits.topic_levels_max", limits.topic_levels_max),
+    ];
+    let (size, unit, limit, max) = sizes.into_iter().find(|(size, .., max)| size > max)?;
+    Some((format!("{size} {unit} long"), limit, max.to_string()))
+}
+
+/// The empty text stands for none.
+fn parse_prefix(text: &str) -> Result<Option<TopicName>, Option<String>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Such topics are the server's, and no leading wildcard takes them [MQTT-4.7.2-1].
+    if let Some(rest) = text.strip_prefix('$') {
+        return Err(TopicName::parse(rest).ok().map(|rest| format!("\"{rest}\"")));
+    }
+    TopicName::parse(text).map(Some).map_err(|_| None)
 }
 
 fn expiry(key: &str, field: &Field, reader: &mut Reader<'_>) -> Option<SessionExpiryMax> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::packet::{ProtocolVersions, QoS};
+use crate::topic::TopicName;
 
 /// The whole configuration. `Config::default()` is what `dunlin` without file, environment and
 /// arguments runs with.
@@ -127,6 +128,9 @@ pub struct SessionLimits {
     pub expiry_max: SessionExpiryMax,
     /// How long a persistent 3.1 or 3.1.1 Session, which cannot name an expiry, is kept.
     pub expiry_v3: SessionExpiryMax,
+    /// What the Response Information of a client begins with; `None`: there is none. Within
+    /// `topic_bytes_max` and `topic_levels_max`.
+    pub response_information: Option<TopicName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,6 +294,7 @@ impl Default for SessionLimits {
             queue_when_full: QueueWhenFull::RefuseNewest,
             expiry_max: SessionExpiryMax::After(30 * DAY),
             expiry_v3: SessionExpiryMax::After(7 * DAY),
+            response_information: TopicName::parse("response/").ok(),
         }
     }
 }

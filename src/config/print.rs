@@ -11,6 +11,7 @@ use super::checked::{
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
 use super::value;
+use crate::topic::TopicName;
 
 /// A `Config` that displays as TOML.
 #[derive(Debug)]
@@ -69,7 +70,9 @@ fn session(session: &SessionLimits, to: &mut fmt::Formatter<'_>) -> fmt::Result 
     writeln!(to, "queue_offline_messages_max = {}", session.queue_offline_messages_max)?;
     writeln!(to, "queue_when_full = {}", word(QUEUES_WHEN_FULL, &session.queue_when_full))?;
     writeln!(to, "expiry_max = {}", expiry(session.expiry_max))?;
-    writeln!(to, "expiry_v3 = {}", expiry(session.expiry_v3))
+    writeln!(to, "expiry_v3 = {}", expiry(session.expiry_v3))?;
+    let response_information = session.response_information.as_ref().map_or("", TopicName::as_str);
+    writeln!(to, "response_information = {}", text(response_information))
 }
 
 fn outbound(outbound: &OutboundLimits, to: &mut fmt::Formatter<'_>) -> fmt::Result {

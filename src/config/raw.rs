@@ -156,6 +156,7 @@ document! {
         queue_when_full,
         expiry_max,
         expiry_v3,
+        response_information,
     }
     [outbound] Outbound { soft_bytes_max, hard_bytes_max, stall_timeout }
     [retained] Retained { messages_max, bytes_max }

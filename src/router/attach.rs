@@ -412,6 +412,7 @@ mod tests {
                 topic_aliases_out_max: 4,
                 subscriptions_max: usize::MAX,
                 packet_bytes_max: usize::MAX,
+                response_information: None,
             },
             outbound: OutboundLimits { soft_bytes_max: 1 << 20, hard_bytes_max: 1 << 20 },
             retained: RetainedLimits { messages_max: usize::MAX, bytes_max: u64::MAX },

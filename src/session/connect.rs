@@ -44,6 +44,8 @@ pub struct ServerSide {
     pub keep_alive: Option<u16>,
     /// In seconds.
     pub session_expiry: Option<u32>,
+    /// Begins the Topic Names that are the client's own, for the responses it waits for.
+    pub response_information: Option<TopicName>,
 }
 
 /// A CONNECT that is in order.
@@ -104,7 +106,8 @@ pub fn accept(
             .topic_alias_maximum
             .min(limits.topic_aliases_out_max),
     };
-    check_room(connect.version, &server_side, limits, terms.maximum_packet_size)?;
+    server_side.response_information = response_information(connect, &client_id, limits);
+    make_room(connect.version, &mut server_side, limits, terms.maximum_packet_size)?;
     let connection = Connection::new(receive::Start {
         version: connect.version,
         keep_alive: KeepAlive::new(keep_alive, now),
@@ -215,14 +218,32 @@ fn will_message(
     })
 }
 
-/// A client that has no room for what it has to be told cannot be served: without it, it would go
-/// past limits it does not know.
-fn check_room(
+/// Only for who asks [MQTT-3.1.2-28], and whose Client Identifier can be part of a Topic Name.
+fn response_information(
+    connect: &Connect<'_>,
+    client_id: &ClientId,
+    limits: &Limits,
+) -> Option<TopicName> {
+    if !connect.properties.request_response_information {
+        return None;
+    }
+    let prefix = limits.response_information.as_ref()?;
+    let topic = TopicName::parse(&format!("{}{client_id}", prefix.as_str())).ok()?;
+    receive::check_topic_limits(&topic, limits).ok()?;
+    Some(topic)
+}
+
+/// Leaves out what the client has no room for. Without the rest it would go past limits it does not
+/// know, so that without room for that it cannot be served.
+fn make_room(
     version: ProtocolVersion,
-    server_side: &ServerSide,
+    server_side: &mut ServerSide,
     limits: &Limits,
     maximum: usize,
 ) -> Result<(), ProtocolError> {
+    if connack(version, server_side, limits).encoded_len(version) > maximum {
+        server_side.response_information = None;
+    }
     let length = connack(version, server_side, limits).encoded_len(version);
     if length > maximum {
         return Err(ProtocolError::ConnAckTooLarge { length, maximum }); // [MQTT-3.1.2-24]
@@ -267,6 +288,7 @@ fn connack<'a>(
         subscription_ids_available: features.subscription_ids,
         shared_subscription_available: features.shared,
         server_keep_alive: server_side.keep_alive,
+        response_information: server_side.response_information.as_ref().map(TopicName::as_str),
         ..ConnAckProperties::default()
     };
     ConnAck { session_present: false, code, properties }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use crate::change::SessionExpiry;
+use crate::topic::TopicName;
 
 /// Which message goes when a Session owes all it may. Either is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,4 +47,6 @@ pub struct Limits {
     pub topic_aliases_out_max: u16,
     /// Announced as Maximum Packet Size.
     pub packet_bytes_max: usize,
+    /// What the Response Information of a client begins with; `None`: there is none.
+    pub response_information: Option<TopicName>,
 }

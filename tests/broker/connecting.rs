@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use crate::support::{
     BOTH, Broker, Client, Connect, End, Event, Packet, Value, Version, join, taker,
-    wire::{ASSIGNED_CLIENT_IDENTIFIER, packet, text},
+    wire::{
+        ASSIGNED_CLIENT_IDENTIFIER, REQUEST_RESPONSE_INFORMATION, RESPONSE_INFORMATION, packet,
+        text,
+    },
 };
 
 fn connect_bytes(name: &str, level: u8, flags: u8, rest: &[u8]) -> Vec<u8> {
@@ -235,6 +238,43 @@ async fn a_3_1_client_is_served() {
     publisher.publish_and_wait("mail", "kept", 1).await;
     let mut lasting = Client::connect(broker.address, &connect).await;
     assert_eq!(lasting.message().await.text(), "kept");
+}
+
+/// What the CONNACK of a client that asks for Response Information has of it.
+async fn response_information(broker: &Broker, name: &str, asked: u8) -> Option<String> {
+    let connect =
+        Connect::new(Version::V5, name).property(REQUEST_RESPONSE_INFORMATION, Value::Byte(asked));
+    let client = Client::connect(broker.address, &connect).await;
+    match client.properties.all(RESPONSE_INFORMATION)[..] {
+        [] => None,
+        [Value::Text(text)] => Some(text.clone()),
+        ref other => panic!("at most one text is expected: {other:?}"),
+    }
+}
+
+/// [MQTT-3.1.2-28], 5.0 s4.10.1
+#[tokio::test]
+async fn response_information_is_given_to_who_asks_and_can_be_published_to() {
+    let broker = Broker::start();
+    assert_eq!(response_information(&broker, "asker", 0).await, None);
+    assert_eq!(response_information(&broker, "a#b", 1).await, None);
+
+    let begins = response_information(&broker, "asker", 1).await.expect("it is given");
+
+    assert_eq!(begins, "response/asker");
+    let mut requester = taker(broker.address, Version::V5, "asker", &begins, 1).await;
+    let mut responder = join(broker.address, Version::V5, "responder").await;
+    assert_eq!(responder.publish_and_wait(&begins, "42", 1).await, 0);
+    assert_eq!(requester.message().await.text(), "42");
+}
+
+#[tokio::test]
+async fn response_information_can_be_named_or_turned_off() {
+    for (text, expected) in [("reply/to/", Some("reply/to/asker")), ("", None)] {
+        let broker = Broker::start_with(&format!("session.response_information = \"{text}\""));
+
+        assert_eq!(response_information(&broker, "asker", 1).await.as_deref(), expected);
+    }
 }
 
 /// The longest name that the product takes, and one that is too long.

@@ -420,6 +420,57 @@ dunlin.toml:3:19: not valid TOML: unclosed array, expected `]`
 ",
     ),
     (
+        "[session]\nresponse_information = \"a/+\"",
+        "\
+dunlin.toml:2:24: `session.response_information` cannot be \"a/+\"
+  |
+2 | response_information = \"a/+\"
+  |                        ^^^^^
+  = allowed: \"\" for none, or what a topic may begin with: without \"+\", \"#\" and control characters, and not beginning with \"$\"
+",
+    ),
+    (
+        "[session]\nresponse_information = \"$response/\"",
+        "\
+dunlin.toml:2:24: `session.response_information` cannot be \"$response/\"
+  |
+2 | response_information = \"$response/\"
+  |                        ^^^^^^^^^^^^
+  = allowed: \"\" for none, or what a topic may begin with: without \"+\", \"#\" and control characters, and not beginning with \"$\"
+  = did you mean \"response/\"?
+",
+    ),
+    (
+        "[session]\nresponse_information = \"a\\u0000\"",
+        "\
+dunlin.toml:2:24: `session.response_information` cannot be \"a\\u0000\"
+  |
+2 | response_information = \"a\\u0000\"
+  |                        ^^^^^^^^^
+  = allowed: \"\" for none, or what a topic may begin with: without \"+\", \"#\" and control characters, and not beginning with \"$\"
+",
+    ),
+    (
+        "limits.topic_bytes_max = 9\nsession.response_information = \"responses/\"",
+        "\
+dunlin.toml:2:32: `session.response_information` is 10 bytes long, above `limits.topic_bytes_max`, which is 9
+  |
+2 | session.response_information = \"responses/\"
+  |                                ^^^^^^^^^^^^
+  = lower `session.response_information` or raise `limits.topic_bytes_max`
+",
+    ),
+    (
+        "limits.topic_levels_max = 2\nsession.response_information = \"a/b/\"",
+        "\
+dunlin.toml:2:32: `session.response_information` is 3 levels long, above `limits.topic_levels_max`, which is 2
+  |
+2 | session.response_information = \"a/b/\"
+  |                                ^^^^^^
+  = lower `session.response_information` or raise `limits.topic_levels_max`
+",
+    ),
+    (
         "workers =\n",
         "\
 dunlin.toml:1:10: not valid TOML: text needs quotes around it

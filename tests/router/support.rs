@@ -391,6 +391,7 @@ pub(crate) fn router_limits() -> RouterLimits {
             topic_aliases_out_max: 4,
             subscriptions_max: 100,
             packet_bytes_max: 1024 * 1024,
+            response_information: None,
         },
         outbound: OutboundLimits { soft_bytes_max: 64 * 1024, hard_bytes_max: 256 * 1024 },
         retained: RetainedLimits { messages_max: 100_000, bytes_max: 64 * 1024 * 1024 },

@@ -7,6 +7,7 @@ use dunlin::change::SessionExpiry;
 use dunlin::packet::{ReceiveMaximum, WillProperties};
 use dunlin::session::{self, Features, Limits, ProtocolError, Refusal, accept};
 
+use crate::connack::with_connack;
 use crate::support::{
     V5, V31, V311, accepted, client_id, connect, expiry, limits, nonzero, seconds, will,
 };
@@ -216,6 +217,83 @@ fn the_topic_aliases_sent_are_as_few_as_either_side_allows() {
 
         assert_eq!(accepted.terms.topic_alias_maximum, expected);
     }
+}
+
+/// What a client with this name is told when it asks for Response Information.
+fn told(name: &str, limits: &Limits) -> Option<String> {
+    let mut connect = connect(V5);
+    connect.client_id = name;
+    connect.properties.request_response_information = true;
+    let server_side = accepted(&connect, limits).unwrap().server_side;
+    server_side.response_information.map(|topic| topic.as_str().to_owned())
+}
+
+// 5.0 s3.1.2.11.6, s3.2.2.3.15
+#[test]
+fn who_asks_for_response_information_gets_a_beginning_of_its_own() {
+    for (name, expected) in [
+        ("meter-7", "response/meter-7"),
+        ("floor/2", "response/floor/2"),
+        ("$SYS", "response/$SYS"),
+        ("", "response/assigned-1"),
+    ] {
+        assert_eq!(told(name, &limits()).as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_client_id_that_makes_no_topic_gets_no_response_information() {
+    let long = "c".repeat(limits().client_id_bytes_max);
+    let mut narrow = limits();
+    narrow.topic_bytes_max = "response/".len() + long.len() - 1;
+
+    for name in ["a+b", "#", "a/#", "\u{7f}", "2/3/4/5/6"] {
+        assert_eq!(told(name, &limits()), None, "{name:?}");
+    }
+    assert_eq!(told(&long, &narrow), None);
+    assert!(told(&long, &limits()).is_some());
+}
+
+#[test]
+fn without_a_beginning_there_is_no_response_information() {
+    let limits = Limits { response_information: None, ..limits() };
+
+    assert_eq!(told("meter-7", &limits), None);
+}
+
+// [MQTT-3.1.2-28]
+#[test]
+fn who_does_not_ask_for_response_information_gets_none() {
+    for version in [V31, V311, V5] {
+        let accepted = accepted(&connect(version), &limits()).unwrap();
+
+        assert_eq!(accepted.server_side.response_information, None);
+    }
+}
+
+// [MQTT-3.1.2-24]: it is the one thing that a CONNACK may go without.
+#[test]
+fn response_information_is_left_out_where_the_client_has_no_room_for_it() {
+    let mut connect = connect(V5);
+    connect.properties.request_response_information = true;
+    let mut bytes_up_to = |maximum: Option<usize>| {
+        let maximum = maximum.and_then(|it| NonZeroU32::new(it.try_into().unwrap()));
+        connect.properties.maximum_packet_size = maximum;
+        let server_side = accepted(&connect, &limits()).unwrap().server_side;
+        let mut bytes = Vec::new();
+        session::accepted(V5, false, &server_side, &limits(), &mut bytes);
+        bytes
+    };
+    let whole = bytes_up_to(None);
+
+    let fits = bytes_up_to(Some(whole.len()));
+    let shorter = bytes_up_to(Some(whole.len() - 1));
+
+    let told = |bytes: &[u8]| {
+        with_connack(V5, bytes, |connack| connack.properties.response_information.is_some())
+    };
+    assert_eq!(fits, whole);
+    assert!(told(&whole) && !told(&shorter));
 }
 
 // [MQTT-3.1.2-24]: what the server announces it goes by, so that it cannot be left out.

@@ -305,7 +305,8 @@ fn a_wrong_filter_is_refused_alone() {
         ("", ReasonCode::TopicFilterInvalid),
         (&long, ReasonCode::TopicFilterInvalid),
         ("1/2/3/4/5/6", ReasonCode::TopicFilterInvalid),
-        ("$share/group/t", ReasonCode::SharedSubscriptionsNotSupported),
+        ("$share/group", ReasonCode::TopicFilterInvalid),
+        ("$share/gr+up/t", ReasonCode::TopicFilterInvalid),
     ];
     for (filter, reason) in cases {
         let refusal = connection(V5).subscribe(&request(filter), &limits()).unwrap().unwrap_err();

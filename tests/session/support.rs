@@ -67,6 +67,7 @@ pub(crate) fn limits() -> Limits {
         topic_aliases_out_max: 3,
         subscriptions_max: 3,
         packet_bytes_max: 65_536,
+        response_information: Some(topic("response/")),
     }
 }
 
