@@ -89,7 +89,7 @@ impl<'a> Encoder<'a> {
         subscription_ids: &'t SubscriptionIds,
     ) -> Chosen<'t> {
         let version = link.terms.version;
-        if link.aliases(self.publication.topic) {
+        if link.aliases(self.publication.topic, delivery) {
             let length = self.length(version, delivery, subscription_ids);
             return Chosen { encoding: Encoding::Own(subscription_ids), length };
         }

@@ -192,9 +192,7 @@ impl Router {
         }
     }
 
-    /// A QoS 2 PUBLISH of a Session that is kept: sent when its Packet Identifier is kept too. By its
-    /// Topic Name: what is appended meanwhile overtakes it, and must neither wait for an alias that
-    /// this one sets nor set the one it uses to another topic.
+    /// A QoS 2 PUBLISH of a Session that is kept: sent when its Packet Identifier is kept too.
     fn emit_when_kept(
         &self,
         publish: &Publish<'_>,
@@ -312,7 +310,7 @@ fn emit_now(
     link: &mut Link,
     courier: &mut Courier,
 ) -> usize {
-    if link.aliases(&message.topic) {
+    if link.aliases(&message.topic, publish.delivery) {
         let length = publish_length(&publish, link.terms.version);
         link.name_topic(&message.topic, length).apply(&mut publish);
     }

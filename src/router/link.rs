@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::encode::COPIED_PAYLOAD_MAX;
 use super::outbound::{Outbound, Spare};
 use crate::change::{CommitNumber, Journal};
-use crate::packet::{Publish, encode_publish_head};
+use crate::packet::{Delivery, Publish, encode_publish_head};
 use crate::session::{Naming, OutboundAliases, Terms};
 use crate::topic::TopicName;
 
@@ -148,16 +148,20 @@ impl Link {
     }
 
     /// Whether a PUBLISH of this topic may be sent with a Topic Alias.
+    ///
+    /// At QoS 2 none is: what is held until its Packet Identifier is kept is overtaken by packets
+    /// that could rely on an alias it sets, or set the one it uses to another topic. Nor do all
+    /// clients manage it: MQTT.js hands such a message over at its PUBREL with an empty topic.
     #[inline]
-    pub(super) fn aliases(&self, topic: &TopicName) -> bool {
-        self.terms.topic_alias_maximum > 0 && OutboundAliases::shorten(topic)
+    pub(super) fn aliases(&self, topic: &TopicName, delivery: Delivery) -> bool {
+        self.terms.topic_alias_maximum > 0
+            && OutboundAliases::shorten(topic)
+            && !matches!(delivery, Delivery::ExactlyOnce { .. })
     }
 
     /// How a PUBLISH names its topic, if [`Self::aliases`] says that it may use an alias. `length` is
-    /// its length in bytes with the Topic Name. It has to be
-    /// appended to `outbound` at once: another one could be appended in between that relies on the
-    /// alias it sets. So no PUBLISH that is held until something is kept may ask here, since those
-    /// that are not held overtake it.
+    /// its length in bytes with the Topic Name. It has to be appended to `outbound` at once: another
+    /// one could be appended in between that relies on the alias it sets.
     pub(super) fn name_topic(&mut self, topic: &TopicName, length: usize) -> Naming {
         let Some(maximum) = NonZeroU16::new(self.terms.topic_alias_maximum) else {
             return Naming::Name;

@@ -233,7 +233,7 @@ impl Router {
             && self.journal.keeps() == Keeps::Changes
         {
             // Sent before it is kept, it could be sent once more after a restart, to a client that
-            // has released its identifier. What is not held overtakes it, so it uses no Topic Alias.
+            // has released its identifier.
             let mut packet = courier.spare.take();
             encoder.write(chosen, delivery, retain, link.terms.version, &mut packet);
             link.append(&packet, commit, &*self.journal, &mut courier.spare);
