@@ -57,6 +57,16 @@ fn mqttjs_sends_two_hundred_qos_2_messages_at_once() {
 }
 
 #[test]
+fn mqttjs_understands_the_aliases_it_gets() {
+    run(&Broker::start(), "5.0", "aliases_to_the_client");
+}
+
+#[test]
+fn mqttjs_is_understood_when_it_sets_aliases() {
+    run(&Broker::start(), "5.0", "aliases_from_the_client");
+}
+
+#[test]
 fn mqttjs_passes_user_properties_on() {
     run(&Broker::start(), "5.0", "user_properties");
 }

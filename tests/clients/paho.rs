@@ -59,6 +59,16 @@ fn paho_sends_two_hundred_qos_2_messages_at_once() {
 }
 
 #[test]
+fn paho_gets_aliases_it_can_resolve() {
+    run(&Broker::start(), "5.0", "aliases_to_the_client");
+}
+
+#[test]
+fn paho_is_understood_when_it_sets_aliases() {
+    run(&Broker::start(), "5.0", "aliases_from_the_client");
+}
+
+#[test]
 fn paho_passes_user_properties_on() {
     run(&Broker::start(), "5.0", "user_properties");
 }

@@ -34,6 +34,8 @@ class Client {
       ...more,
     });
     client.inner.on("message", (topic, payload, packet) => {
+      // In the packet it stays empty if it was named by an alias alone.
+      packet.resolvedTopic = topic;
       const next = client.waiting.shift();
       next ? next(packet) : client.messages.push(packet);
     });
@@ -63,7 +65,7 @@ class Client {
   async expect(topic, payload, qos, retain = false) {
     const packet = await this.message();
     assert.deepEqual(
-      [packet.topic, packet.payload.toString(), packet.qos, packet.retain],
+      [packet.resolvedTopic, packet.payload.toString(), packet.qos, packet.retain],
       [topic, payload, qos, retain],
     );
     return packet;
@@ -236,6 +238,42 @@ const scenarios = {
     }
     await Promise.all(sent);
     await have(count);
+  },
+
+  // MQTT.js refuses an alias above its maximum and one that it was not given a topic for.
+  async aliases_to_the_client() {
+    const publisher = await Client.connect("publisher");
+    const subscriber = await Client.connect("subscriber", { properties: { topicAliasMaximum: 3 } });
+    await subscriber.subscribe("alias/+", 2);
+    let alone = 0;
+    for (let round = 0; round < 6; round += 1) {
+      for (const topic of ["alias/a", "alias/b", "alias/c", "alias/d", "alias/e"]) {
+        const qos = round % 3;
+        await publisher.publish(topic, `${topic} ${round}`, qos);
+        const packet = await subscriber.expect(topic, `${topic} ${round}`, qos);
+        alone += packet.topic === "" ? 1 : 0;
+      }
+    }
+    // Three topics in four rounds, less the first one, which sets; rounds of QoS 2 use none.
+    assert.equal(alone, 9);
+  },
+
+  async aliases_from_the_client() {
+    const publisher = await Client.connect("publisher", { autoAssignTopicAlias: true });
+    const subscriber = await Client.connect("subscriber");
+    await subscriber.subscribe("alias/+", 2);
+    let alone = 0;
+    publisher.inner.on("packetsend", ({ cmd, topic }) => {
+      alone += cmd === "publish" && topic === "" ? 1 : 0;
+    });
+    for (let round = 0; round < 3; round += 1) {
+      // Then 40, which is more than the broker allows: MQTT.js gives numbers to other topics.
+      for (let number = 0; number < (round < 2 ? 20 : 40); number += 1) {
+        await publisher.publish(`alias/${number}`, String(round), round);
+        await subscriber.expect(`alias/${number}`, String(round), round);
+      }
+    }
+    assert.ok(alone >= 40, `${alone} messages had their alias alone`);
   },
 };
 

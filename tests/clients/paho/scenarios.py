@@ -22,7 +22,7 @@ RESET = struct.pack("ii", 1, 0)
 class Client:
     """A client whose callbacks are events in queues."""
 
-    def __init__(self, name, lasting=False, will=None, inflight=20):
+    def __init__(self, name, lasting=False, will=None, inflight=20, aliases=0):
         settings = {"protocol": mqtt.MQTTv5 if V5 else mqtt.MQTTv311}
         if not V5:
             settings["clean_session"] = not lasting
@@ -39,9 +39,11 @@ class Client:
         arguments = {}
         if V5:
             arguments["clean_start"] = not lasting
+            arguments["properties"] = Properties(PacketTypes.CONNECT)
             if lasting:
-                arguments["properties"] = Properties(PacketTypes.CONNECT)
                 arguments["properties"].SessionExpiryInterval = 3600
+            if aliases:
+                arguments["properties"].TopicAliasMaximum = aliases
         self.inner.connect(HOST, PORT, **arguments)
         self.inner.loop_start()
         flags, code = self.connected.get(timeout=PATIENCE)
@@ -217,7 +219,46 @@ def shared_group():
         seen.add(arrived.get(timeout=PATIENCE))
 
 
+def aliases_to_the_client():
+    """paho hands an alias over as a property beside an empty topic."""
+    publisher, subscriber = Client("publisher"), Client("subscriber", aliases=3)
+    subscriber.subscribe("alias/+", 1)
+    topics, alone = {}, 0
+    for number in range(6):
+        for topic in ("alias/a", "alias/b", "alias/c", "alias/d", "alias/e"):
+            publisher.publish(topic, topic, number % 2)
+            message = subscriber.message()
+            seen, alias = message.topic, getattr(message.properties, "TopicAlias", None)
+            if alias is not None:
+                assert 1 <= alias <= 3, alias
+                alone += seen == ""
+                seen = topics[alias] if seen == "" else topics.setdefault(alias, seen)
+            assert (seen, message.payload.decode()) == (topic, topic), (seen, alias)
+    assert alone == 15, f"{alone} instead of 15: three topics, set in the first round"
+
+
+def aliases_from_the_client():
+    publisher, subscriber = Client("publisher"), Client("subscriber")
+    subscriber.subscribe("alias/+", 2)
+    alias = Properties(PacketTypes.PUBLISH)
+    alias.TopicAlias = 32
+    for topic in ("alias/a", "alias/b"):
+        for qos, name in ((0, topic), (0, ""), (1, ""), (2, "")):
+            publisher.publish(name, "x", qos, properties=alias)
+            subscriber.expect(topic, "x", qos)
+
+
 SCENARIOS = [
-    every_qos, retained, will, resume, wildcards, mebibyte, burst, user_properties, shared_group,
+    every_qos,
+    retained,
+    will,
+    resume,
+    wildcards,
+    mebibyte,
+    burst,
+    user_properties,
+    aliases_to_the_client,
+    aliases_from_the_client,
+    shared_group,
 ]
 {scenario.__name__: scenario for scenario in SCENARIOS}[SCENARIO]()
