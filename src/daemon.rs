@@ -17,7 +17,7 @@ use crate::change::SessionExpiry;
 use crate::cluster::{Cluster, Standalone};
 use crate::config::{
     self, Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
-    SharingStrategy, StorageEngine, Warning,
+    SharingStrategy, StorageEngine, SysInterval, Warning,
 };
 use crate::metrics::Metrics;
 use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
@@ -81,6 +81,10 @@ async fn serve(config: &Config) -> Result<Server, DaemonError> {
         connect_bytes_max: config.limits.connect_bytes_max,
         connect_timeout: config.limits.connect_timeout,
         stall_timeout: config.outbound.stall_timeout,
+        sys_interval: match config.sys.interval {
+            SysInterval::Never => None,
+            SysInterval::Every(interval) => Some(interval),
+        },
     };
     let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
     print_banner(config, &entrances).map_err(DaemonError::Banner)?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use documented::{documented_file, uncommented};
 use dunlin::config::{
     Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
-    Overrides, QueueWhenFull, SessionExpiryMax, Warning,
+    Overrides, QueueWhenFull, SessionExpiryMax, SysInterval, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
 use dunlin::topic::TopicName;
@@ -165,11 +165,13 @@ fn a_file_is_read_into_every_kind_of_value() {
         queue_when_full = \"drop_oldest\"\n\
         [outbound]\n\
         hard_bytes_max = \"100 KiB\"\n\
+        [sys]\n\
+        interval = \"1m\"\n\
         [log]\n\
         level = \"debug\"\n\
         format = \"json\"\n";
 
-    let Config { workers, data_dir, limits, session, outbound, log, .. } =
+    let Config { workers, data_dir, limits, session, outbound, sys, log, .. } =
         load("values", file, &[]).unwrap().config;
 
     assert_eq!(workers.get(), 3);
@@ -183,6 +185,7 @@ fn a_file_is_read_into_every_kind_of_value() {
     assert_eq!(session.queue_bytes_max, 1 << 20);
     assert_eq!(session.queue_when_full, QueueWhenFull::DropOldest);
     assert_eq!(outbound.soft_bytes_max, 100 << 10, "lowered with the limit above it");
+    assert_eq!(sys.interval, SysInterval::Every(Duration::from_secs(60)));
     assert_eq!((log.level, log.format), (LogLevel::Debug, LogFormat::Json));
 }
 
@@ -462,6 +465,8 @@ fn the_printed_configuration_loaded_again_is_the_same() {
         expiry_max = \"never\"\n\
         queue_when_full = \"drop_oldest\"\n\
         response_information = \"reply/to/\"\n\
+        [sys]\n\
+        interval = \"never\"\n\
         [[listener]]\n\
         name = \"a-b\"\n\
         address = \"[::]:1884\"\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{
     Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, OutboundLimits, QueueWhenFull,
     RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage,
-    StorageEngine, usable_cores,
+    StorageEngine, Sys, SysInterval, usable_cores,
 };
 use super::listeners;
 use super::mistake::{Problem, Warning};
@@ -57,6 +57,7 @@ const EXPIRY: RangeInclusive<Duration> =
 
 const RESPONSE_INFORMATION_ALLOWED: &str = "\"\" for none, or what a topic may begin with: \
     without \"+\", \"#\" and control characters, and not beginning with \"$\"";
+const SYS_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// Missing and wrong keys have their default, so that one mistake does not cause another.
 pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Config {
@@ -79,6 +80,7 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
                 .choice("shared.strategy", &raw.shared.strategy, STRATEGIES)
                 .unwrap_or(default.shared.strategy),
         },
+        sys: sys(&raw.sys, reader),
         log: log(&raw.log, reader),
         listeners: listeners::check(&raw.listener, reader, warnings),
     };
@@ -230,6 +232,12 @@ fn retained(raw: &raw::Retained, reader: &mut Reader<'_>) -> RetainedLimits {
             .bytes("retained.bytes_max", &raw.bytes_max, BUFFER_BYTES)
             .unwrap_or(default.bytes_max),
     }
+}
+
+fn sys(raw: &raw::Sys, reader: &mut Reader<'_>) -> Sys {
+    let interval = reader.seconds_or_never("sys.interval", &raw.interval, SYS_INTERVAL);
+    let interval = interval.map(|it| it.map_or(SysInterval::Never, SysInterval::Every));
+    Sys { interval: interval.unwrap_or(Sys::default().interval) }
 }
 
 fn log(raw: &raw::Log, reader: &mut Reader<'_>) -> Log {

@@ -23,6 +23,7 @@ pub struct Config {
     pub outbound: OutboundLimits,
     pub retained: RetainedLimits,
     pub shared: Shared,
+    pub sys: Sys,
     pub log: Log,
 }
 
@@ -181,6 +182,19 @@ pub enum SharingStrategy {
     Sticky,
 }
 
+/// What the broker says of itself below `$SYS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sys {
+    pub interval: SysInterval,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysInterval {
+    Never,
+    /// Whole seconds.
+    Every(Duration),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     pub level: LogLevel,
@@ -222,6 +236,7 @@ impl Default for Config {
             outbound: OutboundLimits::default(),
             retained: RetainedLimits::default(),
             shared: Shared { strategy: SharingStrategy::LeastInflight },
+            sys: Sys::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
         }
     }
@@ -312,5 +327,11 @@ impl Default for OutboundLimits {
 impl Default for RetainedLimits {
     fn default() -> Self {
         Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024 }
+    }
+}
+
+impl Default for Sys {
+    fn default() -> Self {
+        Self { interval: SysInterval::Every(Duration::from_secs(10)) }
     }
 }

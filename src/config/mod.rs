@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub use checked::{
     Anonymous, Config, ConnectionsMax, Features, Limits, Listener, Log, LogFormat, LogLevel,
     OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits,
-    Shared, SharingStrategy, Storage, StorageEngine,
+    Shared, SharingStrategy, Storage, StorageEngine, Sys, SysInterval,
 };
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};
 pub use print::Toml;

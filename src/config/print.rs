@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES};
 use super::checked::{
     Anonymous, Config, ConnectionsMax, Features, Limits, Listener, OutboundLimits, RetainedLimits,
-    SessionExpiryMax, SessionLimits,
+    SessionExpiryMax, SessionLimits, SysInterval,
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
 use super::value;
@@ -36,6 +36,8 @@ impl Display for Toml<'_> {
         retained(&config.retained, to)?;
         writeln!(to, "\n[shared]")?;
         writeln!(to, "strategy = {}", word(STRATEGIES, &config.shared.strategy))?;
+        writeln!(to, "\n[sys]")?;
+        writeln!(to, "interval = {}", sys_interval(config.sys.interval))?;
         writeln!(to, "\n[log]")?;
         writeln!(to, "level = {}", word(LEVELS, &config.log.level))?;
         writeln!(to, "format = {}", word(FORMATS, &config.log.format))?;
@@ -132,6 +134,13 @@ fn expiry(expiry: SessionExpiryMax) -> String {
     match expiry {
         SessionExpiryMax::Never => text("never"),
         SessionExpiryMax::After(time) => duration(time),
+    }
+}
+
+fn sys_interval(interval: SysInterval) -> String {
+    match interval {
+        SysInterval::Never => text("never"),
+        SysInterval::Every(time) => duration(time),
     }
 }
 

@@ -161,6 +161,7 @@ document! {
     [outbound] Outbound { soft_bytes_max, hard_bytes_max, stall_timeout }
     [retained] Retained { messages_max, bytes_max }
     [shared] Shared { strategy }
+    [sys] Sys { interval }
     [log] Log { level, format }
     each [listener] Listener {
         name,

@@ -6,6 +6,7 @@
 //! - [`handshake`]: CONNECT, authentication, a claim, the Session.
 //! - [`session_task`]: one connection from its CONNACK to its end; [`turn`]: one packet.
 //! - [`input`]: bytes to packets through one buffer for all connections of a worker.
+//! - [`sys_topics`]: what the server says of itself; [`load_averages`]: a part of that.
 //! - [`timers`]: a coarse wheel, since a timer for each connection costs more than the connection.
 //!
 //! A PUBLISH is read, routed and appended to its takers' buffers within one poll of its publisher's
@@ -15,8 +16,10 @@ mod accept;
 mod handshake;
 mod input;
 mod limiter;
+mod load_averages;
 mod log_limit;
 mod session_task;
+mod sys_topics;
 mod timers;
 mod turn;
 mod worker;
@@ -47,6 +50,8 @@ pub struct Shared {
     pub connect_bytes_max: usize,
     pub connect_timeout: Duration,
     pub stall_timeout: Duration,
+    /// How often the server says something of itself; `None`: never.
+    pub sys_interval: Option<Duration>,
 }
 
 /// A listener that is open, whom it admits, and what they may use.

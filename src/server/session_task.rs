@@ -26,7 +26,7 @@ use crate::session::ProtocolError;
 use crate::transport::Reader;
 
 /// A turn ends after as many deliveries, or bytes appended to outbound buffers, or bytes read.
-const TURN_DELIVERIES: usize = 4_096;
+pub(super) const TURN_DELIVERIES: usize = 4_096;
 const TURN_APPENDED: usize = 1024 * 1024;
 const TURN_READ: usize = READ_BYTES;
 

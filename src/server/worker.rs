@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
@@ -22,6 +22,7 @@ use super::input::READ_BYTES;
 use super::limiter::Place;
 use super::log_limit::LogLimit;
 use super::session_task;
+use super::sys_topics::SysTopics;
 use super::timers::{TICK, Wheel};
 use crate::metrics::Counters;
 use crate::router::{Courier, Flags, Flushing, Signal};
@@ -208,16 +209,33 @@ impl Worker {
         }
     }
 
-    /// Sends Wills that are due and ends Sessions that expired.
+    /// Sends Wills that are due, ends Sessions that expired, and says how the server is.
     async fn run_schedule(self: Rc<Self>) {
+        let started = Instant::now();
+        let sys_interval = self.shared.sys_interval;
+        let mut sys_topics = sys_interval.map(|interval| SysTopics::new(interval, started));
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             interval.tick().await;
-            let mut courier = self.courier.borrow_mut();
-            courier.begin_turn(now());
-            self.shared.router.run_schedule(&mut courier);
+            {
+                let mut courier = self.courier.borrow_mut();
+                courier.begin_turn(now());
+                self.shared.router.run_schedule(&mut courier);
+            }
+            if let Some(sys_topics) = &mut sys_topics {
+                sys_topics.tick(&self.shared.router, Instant::now());
+                while self.publish_sys(sys_topics) {
+                    yield_now().await;
+                }
+            }
         }
+    }
+
+    fn publish_sys(&self, sys_topics: &mut SysTopics) -> bool {
+        let mut courier = self.courier.borrow_mut();
+        courier.begin_turn(now());
+        sys_topics.publish(&self.shared.router, &mut courier)
     }
 
     /// Enters a connection into the list of those to be woken when the server stops.

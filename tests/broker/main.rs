@@ -33,5 +33,6 @@ mod retained;
 mod shared;
 mod slow;
 mod subscriptions;
+mod sys_topics;
 mod takeover;
 mod will;

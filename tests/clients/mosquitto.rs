@@ -202,3 +202,28 @@ fn mosquitto_passes_user_properties_on() {
 
     assert_eq!(subscriber.expect_line("MESSAGE "), "x b:1 a:2");
 }
+
+/// Its users watch these two with it.
+#[test]
+fn mosquitto_reads_the_version_and_the_uptime() {
+    let broker = Broker::start_with("[sys]\ninterval = \"1s\"\n");
+    for version in VERSIONS {
+        let mut one = subscriber(&broker, version, &["-t", "$SYS/broker/version", "-C", "1"]);
+        let said = one.expect_line("MESSAGE ");
+        let dunlin = concat!("$SYS/broker/version dunlin version ", env!("CARGO_PKG_VERSION"));
+        assert!(said.starts_with("0 ") && said.ends_with(dunlin), "{said}");
+        one.expect_success();
+
+        let mut all = subscriber(&broker, version, &["-t", "$SYS/#", "-q", "2"]);
+        for _ in 0..2 {
+            let uptime = loop {
+                let said = all.expect_line("MESSAGE 0 ");
+                if let Some((_, uptime)) = said.split_once(" $SYS/broker/uptime ") {
+                    break uptime.to_owned();
+                }
+            };
+            let seconds = uptime.strip_suffix(" seconds").expect("its unit");
+            seconds.parse::<u32>().expect("a number");
+        }
+    }
+}

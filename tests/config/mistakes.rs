@@ -80,7 +80,7 @@ dunlin.toml:1:2: unknown table [zzz]
   |
 1 | [zzz]
   |  ^^^
-  = allowed: [storage], [limits], [session], [outbound], [retained], [shared], [log], [[listener]]
+  = allowed: [storage], [limits], [session], [outbound], [retained], [shared], [sys], [log], [[listener]]
 ",
     ),
     (
@@ -193,6 +193,16 @@ dunlin.toml:2:14: `session.expiry_max` is too large
 2 | expiry_max = \"1000000d\"
   |              ^^^^^^^^^^
   = allowed: \"never\" or a time from \"1s\" to \"36500d\" with its unit: ms, s, m, h or d, in whole seconds
+",
+    ),
+    (
+        "[sys]\ninterval = \"2h\"",
+        "\
+dunlin.toml:2:12: `sys.interval` is too large
+  |
+2 | interval = \"2h\"
+  |            ^^^^
+  = allowed: \"never\" or a time from \"1s\" to \"1h\" with its unit: ms, s, m, h or d, in whole seconds
 ",
     ),
     (
