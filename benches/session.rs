@@ -94,6 +94,7 @@ impl Broker {
             outbound: OutboundLimits { soft_bytes_max: 256 * 1024, hard_bytes_max: 1024 * 1024 },
             retained: RetainedLimits { messages_max: 1_000, bytes_max: 1_000_000 },
             sharing: Strategy::LeastInflight,
+            memory_bytes_max: u64::MAX,
         };
         let metrics = Arc::new(Metrics::new(1));
         let now = Now { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH };

@@ -16,8 +16,8 @@ use crate::auth::Authenticator;
 use crate::change::SessionExpiry;
 use crate::cluster::{Cluster, Standalone};
 use crate::config::{
-    self, Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, SessionExpiryMax,
-    SharingStrategy, StorageEngine, SysInterval, Warning,
+    self, Anonymous, Config, ConnectionsMax, Listener, LogFormat, LogLevel, MemoryMax,
+    SessionExpiryMax, SharingStrategy, StorageEngine, SysInterval, Warning,
 };
 use crate::metrics::Metrics;
 use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
@@ -32,6 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Files the process opens beside its connections: listeners, runtimes, logs, and those clients
 /// that are let in only to be told that there are enough.
 const OTHER_FILES: u64 = 128;
+
+/// The least that `limits.memory_max = "auto"` gives, whatever the machine has.
+const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// What it takes the machine to have where that cannot be found out.
+const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 
 /// Why the broker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +79,11 @@ async fn serve(config: &Config) -> Result<Server, DaemonError> {
     let entrances = open_entrances(config)?;
     let connections_max = connections_max(config);
     let metrics = Arc::new(Metrics::new(config.workers.get()));
+    let limits = router_limits(config);
+    let memory_max = limits.memory_bytes_max;
     let journal = storage::open(&config.storage);
     let shared = Shared {
-        router: Arc::new(Router::new(router_limits(config), journal, metrics)),
+        router: Arc::new(Router::new(limits, journal, metrics)),
         cluster: Cluster::Standalone(Standalone::default()),
         limiter: Limiter::new(connections_max),
         connect_bytes_max: config.limits.connect_bytes_max,
@@ -88,7 +96,7 @@ async fn serve(config: &Config) -> Result<Server, DaemonError> {
     };
     let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
     print_banner(config, &entrances).map_err(DaemonError::Banner)?;
-    tracing::info!(workers = config.workers, connections_max, "started");
+    tracing::info!(workers = config.workers, connections_max, memory_max, "started");
     let doors = entrances.into_iter().map(|(_, entrance)| server.serve(entrance)).collect();
     let name = serve_until(doors, &mut stop).await;
     tracing::info!(signal = name, "stopping");
@@ -209,6 +217,18 @@ fn raise_open_files() -> Option<u64> {
     }
 }
 
+/// In bytes. Half of what there is leaves room for what is not accounted to the byte, and for the
+/// others on the machine.
+fn memory_bytes_max(config: &Config) -> u64 {
+    match config.limits.memory_max {
+        MemoryMax::At(bytes) => bytes,
+        MemoryMax::OfMachine => {
+            let bytes = config::memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN);
+            (bytes / 2).max(MEMORY_BYTES_MIN)
+        }
+    }
+}
+
 fn router_limits(config: &Config) -> RouterLimits {
     let (limits, session) = (&config.limits, &config.session);
     RouterLimits {
@@ -248,6 +268,7 @@ fn router_limits(config: &Config) -> RouterLimits {
             SharingStrategy::HashPublisher => Strategy::HashPublisher,
             SharingStrategy::Sticky => Strategy::Sticky,
         },
+        memory_bytes_max: memory_bytes_max(config),
     }
 }
 

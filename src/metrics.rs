@@ -101,12 +101,15 @@ pub struct Counters {
     pub dropped_offline: Counter,
     pub dropped_outbound_full: Counter,
     pub dropped_queue_full: Counter,
+    pub dropped_memory_full: Counter,
     pub dropped_too_large: Counter,
     pub dropped_expired: Counter,
     /// Owed by a Session or a group that ended.
     pub dropped_ended: Counter,
     /// Not retained, because the retained messages reached their limit.
     pub retained_refused: Counter,
+    /// Times that reading from a client paused for the memory budget.
+    pub memory_pauses: Counter,
     /// Queued and inflight messages of all Sessions, as they are accounted.
     pub session_bytes: Share,
     /// The same, counted: once for each Session that owes one.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use documented::{documented_file, uncommented};
 use dunlin::config::{
     Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
-    Overrides, QueueWhenFull, SessionExpiryMax, SysInterval, Warning,
+    MemoryMax, Overrides, QueueWhenFull, SessionExpiryMax, SysInterval, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
 use dunlin::topic::TopicName;
@@ -157,6 +157,7 @@ fn a_file_is_read_into_every_kind_of_value() {
         [limits]\n\
         connections_max = 100\n\
         packet_bytes_max = 65_536\n\
+        memory_max = \"1 GiB\"\n\
         connect_timeout = \"500ms\"\n\
         [session]\n\
         expiry_max = \"never\"\n\
@@ -178,6 +179,7 @@ fn a_file_is_read_into_every_kind_of_value() {
     assert_eq!(data_dir, Path::new("/srv/mqtt data"));
     assert_eq!(limits.connections_max, ConnectionsMax::At(100.try_into().unwrap()));
     assert_eq!(limits.packet_bytes_max, 65_536);
+    assert_eq!(limits.memory_max, MemoryMax::At(1 << 30));
     assert_eq!(limits.connect_bytes_max, 65_536, "lowered with the limit above it");
     assert_eq!(limits.connect_timeout, Duration::from_millis(500));
     assert_eq!(session.expiry_max, SessionExpiryMax::Never);
@@ -460,6 +462,7 @@ fn the_printed_configuration_loaded_again_is_the_same() {
         [limits]\n\
         connections_max = 7\n\
         packet_bytes_max = 100_001\n\
+        memory_max = \"100 MiB\"\n\
         connect_timeout = \"1500ms\"\n\
         [session]\n\
         expiry_max = \"never\"\n\

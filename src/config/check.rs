@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, OutboundLimits, QueueWhenFull,
-    RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage,
-    StorageEngine, Sys, SysInterval, usable_cores,
+    Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, MemoryMax, OutboundLimits,
+    QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy,
+    Storage, StorageEngine, Sys, SysInterval, usable_cores,
 };
 use super::listeners;
 use super::mistake::{Problem, Warning};
@@ -44,6 +44,8 @@ const STRING_BYTES_MAX: u64 = 65_535;
 /// Every server must take 23 bytes [MQTT-3.1.3-5].
 const CLIENT_ID_BYTES: RangeInclusive<u64> = 23..=STRING_BYTES_MAX;
 const BUFFER_BYTES: RangeInclusive<u64> = 1024..=1 << 40;
+/// Less holds not even one client that sends large packets.
+const MEMORY_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 const COUNT: RangeInclusive<u64> = 1..=u32::MAX as u64;
 const PORTION: RangeInclusive<u64> = 1..=u16::MAX as u64;
 const ALIASES: RangeInclusive<u64> = 0..=u16::MAX as u64;
@@ -94,6 +96,7 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
 
 fn limits(raw: &raw::Limits, reader: &mut Reader<'_>) -> Limits {
     let default = Limits::default();
+    let memory = reader.bytes_or_auto("limits.memory_max", &raw.memory_max, MEMORY_BYTES);
     let connections =
         reader.number_or_auto::<u32>("limits.connections_max", &raw.connections_max, COUNT);
     let connections = match connections.flatten().and_then(NonZeroU32::new) {
@@ -110,6 +113,7 @@ fn limits(raw: &raw::Limits, reader: &mut Reader<'_>) -> Limits {
     let topic = 1..=STRING_BYTES_MAX;
     let subscriptions = &raw.subscriptions_per_client_max;
     Limits {
+        memory_max: memory.flatten().map_or(default.memory_max, MemoryMax::At),
         connections_max: connections,
         packet_bytes_max,
         connect_bytes_max,

@@ -82,6 +82,8 @@ pub enum StorageEngine {
 /// What a client may ask for before and while it is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// What clients may make the process hold, all together.
+    pub memory_max: MemoryMax,
     /// One more is answered with 0x89 (0x03 to 3.1.1), then not accepted.
     pub connections_max: ConnectionsMax,
     /// The whole packet with its fixed header. A larger one: 0x95, closed.
@@ -104,6 +106,14 @@ pub struct Limits {
     /// Topic Aliases the server sets for a client that takes any; 0 for none.
     pub topic_aliases_out_max: u16,
     pub subscriptions_per_client_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryMax {
+    /// Half of what the machine or the container has.
+    OfMachine,
+    /// In bytes.
+    At(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,6 +292,7 @@ impl Default for Features {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            memory_max: MemoryMax::OfMachine,
             connections_max: ConnectionsMax::FromOpenFiles,
             packet_bytes_max: 2 * MIB,
             connect_bytes_max: 256 * KIB,

@@ -18,6 +18,7 @@ mod check;
 mod document;
 mod environment;
 mod listeners;
+mod machine;
 mod near;
 mod print;
 mod raw;
@@ -31,9 +32,10 @@ use std::path::{Path, PathBuf};
 
 pub use checked::{
     Anonymous, Config, ConnectionsMax, Features, Limits, Listener, Log, LogFormat, LogLevel,
-    OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits,
-    Shared, SharingStrategy, Storage, StorageEngine, Sys, SysInterval,
+    MemoryMax, OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, SessionExpiryMax,
+    SessionLimits, Shared, SharingStrategy, Storage, StorageEngine, Sys, SysInterval,
 };
+pub use machine::memory_bytes;
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};
 pub use print::Toml;
 pub use raw::keys;

@@ -14,6 +14,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("max_qos", "listener.qos_max"),
     ("max_queued_bytes", "session.queue_bytes_max"),
     ("max_queued_messages", "session.queue_offline_messages_max"),
+    ("memory_limit", "limits.memory_max"),
     ("message_size_limit", "limits.packet_bytes_max"),
     ("persistence_location", "data_dir"),
     ("persistent_client_expiration", "session.expiry_v3"),

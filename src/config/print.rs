@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES};
 use super::checked::{
-    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, OutboundLimits, RetainedLimits,
-    SessionExpiryMax, SessionLimits, SysInterval,
+    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, MemoryMax, OutboundLimits,
+    RetainedLimits, SessionExpiryMax, SessionLimits, SysInterval,
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
 use super::value;
@@ -50,7 +50,12 @@ fn limits(limits: &Limits, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         ConnectionsMax::FromOpenFiles => &"\"auto\"",
         ConnectionsMax::At(number) => number,
     };
+    let memory = match limits.memory_max {
+        MemoryMax::OfMachine => text("auto"),
+        MemoryMax::At(limit) => bytes(limit),
+    };
     writeln!(to, "\n[limits]")?;
+    writeln!(to, "memory_max = {memory}")?;
     writeln!(to, "connections_max = {connections}")?;
     writeln!(to, "packet_bytes_max = {}", bytes(limits.packet_bytes_max))?;
     writeln!(to, "connect_bytes_max = {}", bytes(limits.connect_bytes_max))?;

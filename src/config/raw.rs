@@ -136,6 +136,7 @@ document! {
     { workers, data_dir }
     [storage] Storage { engine }
     [limits] Limits {
+        memory_max,
         connections_max,
         packet_bytes_max,
         connect_bytes_max,

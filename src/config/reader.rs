@@ -179,22 +179,24 @@ impl<'a> Reader<'a> {
         field: &Field,
         range: RangeInclusive<u64>,
     ) -> Option<T> {
-        let allowed = || {
-            let unit = |bytes: &u64| match value::bytes_text(*bytes) {
-                plain if plain.contains(' ') => plain,
-                plain => format!("{plain} bytes"),
-            };
-            let (least, most) = (unit(range.start()), unit(range.end()));
-            format!("a size from {least} to {most}, as a number of bytes or such as \"64 KiB\"")
-        };
+        let allowed = || size_allowed(&range);
         self.read(key, field, allowed, |written| {
-            let bytes = match (written.integer(), written.text()) {
-                (Some(number), _) => u64::try_from(number).map_err(|_| Wrong::Small)?,
-                (None, Some(text)) => value::parse_bytes(text)?,
-                (None, None) => return Err(NO_IDEA),
-            };
-            T::try_from(within(bytes, &range)?).map_err(|_| Wrong::Large)
+            T::try_from(parse_size(&written, &range)?).map_err(|_| Wrong::Large)
         })
+    }
+
+    /// The word `auto`, or a size.
+    pub(super) fn bytes_or_auto(
+        &mut self,
+        key: &str,
+        field: &Field,
+        range: RangeInclusive<u64>,
+    ) -> Option<Option<u64>> {
+        if self.is_word(field, "auto") {
+            return Some(None);
+        }
+        let allowed = || format!("\"auto\" or {}", size_allowed(&range));
+        self.read(key, field, allowed, |written| parse_size(&written, &range).map(Some))
     }
 
     pub(super) fn duration(
@@ -323,6 +325,24 @@ fn within<T: PartialOrd>(value: T, range: &RangeInclusive<T>) -> Result<T, Wrong
     } else {
         Ok(value)
     }
+}
+
+fn parse_size(written: &Written<'_>, range: &RangeInclusive<u64>) -> Result<u64, Wrong> {
+    let bytes = match (written.integer(), written.text()) {
+        (Some(number), _) => u64::try_from(number).map_err(|_| Wrong::Small)?,
+        (None, Some(text)) => value::parse_bytes(text)?,
+        (None, None) => return Err(NO_IDEA),
+    };
+    within(bytes, range)
+}
+
+fn size_allowed(range: &RangeInclusive<u64>) -> String {
+    let unit = |bytes: &u64| match value::bytes_text(*bytes) {
+        plain if plain.contains(' ') => plain,
+        plain => format!("{plain} bytes"),
+    };
+    let (least, most) = (unit(range.start()), unit(range.end()));
+    format!("a size from {least} to {most}, as a number of bytes or such as \"64 KiB\"")
 }
 
 fn parse_time(written: &Written<'_>) -> Result<Duration, Wrong> {

@@ -417,6 +417,7 @@ mod tests {
             outbound: OutboundLimits { soft_bytes_max: 1 << 20, hard_bytes_max: 1 << 20 },
             retained: RetainedLimits { messages_max: usize::MAX, bytes_max: u64::MAX },
             sharing: Strategy::LeastInflight,
+            memory_bytes_max: u64::MAX,
         };
         Router::new(limits, Arc::new(Nowhere), Arc::new(Metrics::new(1)))
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::encode::Scratch;
 use super::matches::MatchCache;
+use super::memory::Memory;
 use super::outbound::Spare;
 use super::slot::Slot;
 use crate::message::Message;
@@ -24,6 +25,8 @@ pub struct Courier {
     /// Taken while a publication is delivered; boxed, since moving it costs as much as encoding.
     pub(super) scratch: Option<Box<Scratch>>,
     pub(super) replayed: Vec<Arc<Message>>,
+    pub(super) memory: Memory,
+    pub(super) looked_at_memory: Option<Instant>,
     dirty: Vec<Arc<Slot>>,
     flusher: Option<Waker>,
     deliveries: usize,
@@ -41,6 +44,8 @@ impl Courier {
             spare: Spare::default(),
             scratch: Some(Box::default()),
             replayed: Vec::new(),
+            memory: Memory::Enough,
+            looked_at_memory: None,
             dirty: Vec::new(),
             flusher: None,
             deliveries: 0,
@@ -122,6 +127,7 @@ impl Courier {
                 DropReason::Offline => &self.counters.dropped_offline,
                 DropReason::OutboundFull => &self.counters.dropped_outbound_full,
                 DropReason::QueueFull => &self.counters.dropped_queue_full,
+                DropReason::MemoryFull => &self.counters.dropped_memory_full,
                 DropReason::TooLarge => &self.counters.dropped_too_large,
                 DropReason::Expired => &self.counters.dropped_expired,
                 DropReason::Ended => &self.counters.dropped_ended,

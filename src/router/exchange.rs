@@ -7,7 +7,7 @@ use super::courier::Courier;
 #[cfg(doc)]
 use super::link::Flags;
 use super::link::{Flow, Link};
-use super::memory::Weight;
+use super::memory::{Memory, Weight};
 use super::retained::Step;
 use super::slot::{Attachment, SlotState};
 use crate::change::{CommitNumber, Keeps, Subscription};
@@ -229,6 +229,9 @@ impl Router {
         subscription: Subscription,
     ) -> Option<Answered<Result<Subscribed, Refusal>>> {
         let answered = self.with_session(courier, attachment, |session, _, courier| {
+            if courier.memory() != Memory::Enough && session.subscription(filter).is_none() {
+                return Err(Refusal::MemoryFull);
+            }
             session.subscribe(filter, subscription, &self.limits.session, &mut courier.effects)
         })?;
         if answered.result.is_ok() {

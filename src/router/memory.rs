@@ -1,8 +1,125 @@
-//! What Sessions and groups weigh against the memory of the process.
+//! One memory budget for the whole process, and what Sessions and groups weigh against it.
+//!
+//! ```text
+//! Enough --above memory_bytes_max--> Scarce <--a quarter above--> Exhausted
+//!    ^----below seven eighths of it----'
+//! ```
+//! Scarce, what fills the memory waits: its publishers are not read from. Each new one brings one
+//! message before that is known of it, so there is a second line: exhausted, nothing is queued or
+//! retained that would have to stay.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Router;
 use super::courier::Courier;
-use super::slot::SlotState;
+use super::slot::{Attachment, SlotState};
+use crate::packet::ClientId;
 use crate::session::Session;
+
+/// How old a worker's look may become. It reads what all workers write all the time, so one for
+/// each turn would cost the most where there are many.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What clients made the process hold, against its budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Memory {
+    #[default]
+    Enough,
+    Scarce(Episode),
+    Exhausted(Episode),
+}
+
+/// One time of scarcity, from its beginning to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Episode(u64);
+
+impl Memory {
+    /// `None` while there is enough.
+    #[must_use]
+    pub fn episode(self) -> Option<Episode> {
+        match self {
+            Self::Enough => None,
+            Self::Scarce(episode) | Self::Exhausted(episode) => Some(episode),
+        }
+    }
+}
+
+/// Which episode it is: odd in one, even between two.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    episode: AtomicU64,
+}
+
+impl Budget {
+    /// What `held` bytes mean now, and whether this very look began or ended an episode.
+    fn look(&self, held: u64, max: u64) -> (Memory, bool) {
+        let before = self.episode.load(Ordering::Relaxed);
+        let is_scarce = !before.is_multiple_of(2);
+        let turns = if is_scarce { held < max - max / 8 } else { held > max };
+        // Another worker may see the same at the same moment: only one turns it.
+        let turned = turns
+            && self
+                .episode
+                .compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        let number = self.episode.load(Ordering::Relaxed);
+        let memory = if number.is_multiple_of(2) {
+            Memory::Enough
+        } else if held > max.saturating_add(max / 4) {
+            Memory::Exhausted(Episode(number))
+        } else {
+            Memory::Scarce(Episode(number))
+        };
+        (memory, turned)
+    }
+}
+
+impl Router {
+    /// Lets a worker know, at the beginning of a turn, how much memory there is. `Some` if an episode
+    /// of scarcity began or ended with this look: to one worker, once.
+    pub fn look_at_memory(&self, courier: &mut Courier) -> Option<Memory> {
+        let now = courier.instant();
+        if courier.looked_at_memory.is_some_and(|looked| now < looked + LOOK_EVERY) {
+            return None;
+        }
+        courier.looked_at_memory = Some(now);
+        let held = self.metrics.held_bytes();
+        let (memory, turned) = self.budget.look(held, self.limits.memory_bytes_max);
+        courier.memory = memory;
+        turned.then_some(memory)
+    }
+
+    /// Whether this client's acknowledgements would free something.
+    #[must_use]
+    pub fn awaits_acknowledgement(&self, attachment: &Attachment) -> bool {
+        let state = attachment.slot.lock();
+        state.generation == attachment.generation
+            && state.session.as_ref().is_some_and(Session::awaits_acknowledgement)
+    }
+
+    /// Whether there is a Session for this Client Identifier: one that a connection would continue or
+    /// end.
+    #[must_use]
+    pub fn has_session(&self, client_id: &ClientId) -> bool {
+        let slot = self.registry.find(client_id);
+        slot.is_some_and(|slot| slot.lock().session.is_some())
+    }
+}
+
+impl Courier {
+    /// What the last [`Router::look_at_memory`] found.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Whether nothing more may be taken in that would have to stay.
+    #[must_use]
+    pub fn is_memory_exhausted(&self) -> bool {
+        matches!(self.memory, Memory::Exhausted(_))
+    }
+}
 
 /// What one Session is accounted with.
 #[derive(Clone, Copy, Default, Debug)]
@@ -47,5 +164,28 @@ impl Courier {
     pub(super) fn weigh_drawn(&self, messages: usize, bytes: usize) {
         self.counters.session_messages.change(messages, 0);
         self.counters.session_bytes.change(bytes, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scarcity_begins_above_the_budget_and_ends_an_eighth_below_it() {
+        let budget = Budget::default();
+
+        assert_eq!(budget.look(800, 800), (Memory::Enough, false));
+        assert_eq!(budget.look(801, 800), (Memory::Scarce(Episode(1)), true));
+        assert_eq!(budget.look(700, 800), (Memory::Scarce(Episode(1)), false));
+        assert_eq!(budget.look(1000, 800), (Memory::Scarce(Episode(1)), false));
+        assert_eq!(budget.look(1001, 800), (Memory::Exhausted(Episode(1)), false));
+        assert_eq!(budget.look(699, 800), (Memory::Enough, true));
+        assert_eq!(budget.look(801, 800), (Memory::Scarce(Episode(3)), true));
+    }
+
+    #[test]
+    fn without_a_budget_there_is_always_enough() {
+        assert_eq!(Budget::default().look(u64::MAX, u64::MAX), (Memory::Enough, false));
     }
 }

@@ -4,7 +4,7 @@
 //! - [`registry`]: Client Identifier to [`Slot`]; [`attach`]: connections come and go.
 //! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
 //! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
-//! - [`memory`]: what Sessions weigh.
+//! - [`memory`]: one budget for the process, and what Sessions weigh against it.
 //! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
 //! - [`subscriptions`]: the trees, kept in step with the Sessions.
 //! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
@@ -49,11 +49,13 @@ pub use courier::Courier;
 pub use exchange::{Acknowledged, Answered};
 pub use flush::{Flushing, Leaving};
 pub use link::{Flags, Signal, Wire};
+pub use memory::{Episode, Memory};
 pub use publish::{Origin, Outcome};
 pub use retained::{RetainedLimits, Step};
 pub use shared_subscription::{GroupStatus, Strategy};
 pub use slot::{Attachment, OutboundLimits};
 
+use memory::Budget;
 use registry::Registry;
 use retained::Retained;
 use schedule::Schedule;
@@ -66,6 +68,7 @@ pub struct Router {
     subscriptions: Subscriptions,
     retained: Retained,
     schedule: Schedule,
+    budget: Budget,
     journal: Arc<dyn Journal>,
     metrics: Arc<Metrics>,
     limits: RouterLimits,
@@ -78,6 +81,8 @@ pub struct RouterLimits {
     pub outbound: OutboundLimits,
     pub retained: RetainedLimits,
     pub sharing: Strategy,
+    /// What clients may make the process hold, all together.
+    pub memory_bytes_max: u64,
 }
 
 impl Router {
@@ -88,6 +93,7 @@ impl Router {
             subscriptions: Subscriptions::new(Arc::clone(&metrics)),
             retained: Retained::default(),
             schedule: Schedule::default(),
+            budget: Budget::default(),
             journal,
             metrics,
             limits,

@@ -6,7 +6,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
-use super::memory::Weight;
+use super::memory::{Memory, Weight};
 use super::shared_subscription::queued;
 use super::sharing::recorded;
 use super::slot::{Attachment, Slot, SlotState};
@@ -64,6 +64,8 @@ pub struct Outcome {
     pub refused: usize,
     /// Of these, all other Sessions of QoS 1 or 2.
     pub accepted: usize,
+    /// Whether it fills the memory: a queue or the retained tree holds more than before.
+    pub fills: bool,
     /// What an acknowledgement has to wait for.
     pub commit: CommitNumber,
 }
@@ -125,7 +127,9 @@ impl Router {
             // Before the takers are looked up: who subscribes in between gets it one way or the
             // other, and never neither.
             let retained = message.insert(publication.to_message(courier.instant()));
-            outcome.commit = self.retain(courier, retained, origin)?;
+            let kept = self.retain(courier, retained, origin)?;
+            outcome.commit = kept.commit;
+            outcome.fills = kept.grew;
         }
         let matches = courier.cache.look_up(publication.topic, &self.subscriptions);
         let above_zero = Some(QoS::AtMostOnce);
@@ -197,7 +201,6 @@ impl Router {
         let Recipient { subscription_ids, ticket, .. } = *taker;
         let retain = publication.retain && taker.retain_as_published; // [MQTT-3.3.1-12]
         let qos = publication.qos.min(taker.qos); // [MQTT-3.8.4-8]
-        let soft = self.limits.outbound.soft_bytes_max;
         let mut commit = CommitNumber::NONE;
         let delivery = match &delivering.message {
             Some(message) if qos > QoS::AtMostOnce => {
@@ -205,11 +208,9 @@ impl Router {
                 if ticket.is_some() && !self.takes_now(session, link.as_deref(), offer) {
                     return Delivered::NotNow;
                 }
-                let verdict = self.offer(courier, session, link.as_deref(), offer);
-                commit = self.journal_changes(courier);
-                delivering.outcome.commit = delivering.outcome.commit.max(commit);
-                delivering.outcome.refused += usize::from(verdict == Verdict::Refused);
-                delivering.outcome.accepted += usize::from(verdict != Verdict::Refused);
+                let outcome = &mut delivering.outcome;
+                let (verdict, kept) = self.offer(courier, session, link.as_deref(), offer, outcome);
+                commit = kept;
                 match verdict {
                     Verdict::Send(delivery) => delivery,
                     Verdict::Queued => {
@@ -224,7 +225,8 @@ impl Router {
         let Some(link) = link else { return refused(courier, taker, DropReason::Offline) };
         let chosen = encoder.choose(link, delivery, subscription_ids);
         if delivery == Delivery::AtMostOnce
-            && let Some(reason) = at_most_once_refused(link, chosen.length, soft)
+            && let Some(reason) =
+                self.at_most_once_refused(courier, publication, link, chosen.length)
         {
             return refused(courier, taker, reason);
         }
@@ -250,25 +252,6 @@ impl Router {
         Delivered::Settled
     }
 
-    fn offer(
-        &self,
-        courier: &mut Courier,
-        session: &mut Session,
-        link: Option<&Link>,
-        offer: Offer<'_>,
-    ) -> Verdict {
-        let room = room(link, self.limits.outbound.soft_bytes_max);
-        let terms = link.map(|link| &link.terms);
-        if let Some(ticket) = offer.ticket {
-            // Until it is acknowledged the group owes it, whatever becomes of this member.
-            courier.effects.changes.extend(recorded(queued(ticket, offer.message)));
-        }
-        let before = Weight::of(session);
-        let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
-        courier.reweigh(before, Weight::of(session));
-        verdict
-    }
-
     /// Whether a member of a group can send a message of QoS 1 or 2 at once.
     fn takes_now(&self, session: &Session, link: Option<&Link>, offer: Offer<'_>) -> bool {
         link.is_some_and(|link| {
@@ -276,6 +259,60 @@ impl Router {
                 && session.takes_at_once(&link.terms, &self.limits.session)
                 && offer.fits(&link.terms)
         })
+    }
+
+    /// Offers a message of QoS 1 or 2 to a Session: its answer, and what that waits for.
+    fn offer(
+        &self,
+        courier: &mut Courier,
+        session: &mut Session,
+        link: Option<&Link>,
+        offer: Offer<'_>,
+        outcome: &mut Outcome,
+    ) -> (Verdict, CommitNumber) {
+        let room = room(link, self.limits.outbound.soft_bytes_max);
+        if courier.is_memory_exhausted() && (room != Room::Open || session.has_queued()) {
+            courier.effects.drop_message(DropReason::MemoryFull);
+            outcome.refused += 1;
+            return (Verdict::Refused, CommitNumber::NONE);
+        }
+        if let Some(ticket) = offer.ticket {
+            // Until it is acknowledged the group owes it, whatever becomes of this member.
+            courier.effects.changes.extend(recorded(queued(ticket, offer.message)));
+        }
+        let terms = link.map(|link| &link.terms);
+        let (bytes, before) = (session.bytes(), Weight::of(session));
+        let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
+        courier.reweigh(before, Weight::of(session));
+        let commit = self.journal_changes(courier);
+        outcome.commit = outcome.commit.max(commit);
+        outcome.refused += usize::from(verdict == Verdict::Refused);
+        outcome.accepted += usize::from(verdict != Verdict::Refused);
+        outcome.fills |= verdict == Verdict::Queued && session.bytes() > bytes;
+        (verdict, commit)
+    }
+
+    /// Why a message of QoS 0 is dropped for a client, if it is.
+    fn at_most_once_refused(
+        &self,
+        courier: &Courier,
+        publication: &Publication<'_>,
+        link: &Link,
+        length: usize,
+    ) -> Option<DropReason> {
+        if length > link.terms.maximum_packet_size {
+            return Some(DropReason::TooLarge); // [MQTT-3.1.2-25]
+        }
+        let bytes = link.outbound.bytes();
+        if bytes == 0 {
+            return None; // One message always fits an empty buffer.
+        }
+        if bytes + length > self.limits.outbound.soft_bytes_max {
+            return Some(DropReason::OutboundFull);
+        }
+        // One to be retained was taken into the memory already; its takers are to have it too.
+        let sheds = courier.memory() != Memory::Enough && !publication.retain;
+        sheds.then_some(DropReason::MemoryFull)
     }
 
     /// Submits what the last decision changed, under the lock it was made under.
@@ -308,15 +345,6 @@ fn refused(courier: &mut Courier, taker: &Recipient<'_>, reason: DropReason) -> 
     }
     courier.effects.drop_message(reason);
     Delivered::Settled
-}
-
-fn at_most_once_refused(link: &Link, length: usize, soft: usize) -> Option<DropReason> {
-    if length > link.terms.maximum_packet_size {
-        return Some(DropReason::TooLarge); // [MQTT-3.1.2-25]
-    }
-    let bytes = link.outbound.bytes();
-    // One message always fits an empty buffer.
-    (bytes > 0 && bytes + length > soft).then_some(DropReason::OutboundFull)
 }
 
 /// Whether a client takes more of QoS 1 and 2 right now.

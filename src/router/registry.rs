@@ -23,6 +23,11 @@ impl Registry {
         Arc::clone(&slot)
     }
 
+    /// The slot of a Client Identifier, if there is one.
+    pub(super) fn find(&self, client_id: &ClientId) -> Option<Arc<Slot>> {
+        self.slots.get(client_id).map(|slot| Arc::clone(&slot))
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()

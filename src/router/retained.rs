@@ -74,6 +74,10 @@ impl Weighed {
         }
     }
 
+    fn grows_by(&self, message: &Message) -> bool {
+        self.messages.get(&message.topic).is_none_or(|old| old.bytes() < message.bytes())
+    }
+
     fn has_room(&self, message: &Message, limits: RetainedLimits) -> bool {
         let old = self.messages.get(&message.topic);
         let bytes = self.bytes + message.bytes() as u64;
@@ -81,6 +85,15 @@ impl Weighed {
         let count = self.messages.len() + usize::from(old.is_none());
         count <= limits.messages_max && bytes <= limits.bytes_max
     }
+}
+
+/// A message that became its topic's Retained Message, or was to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    /// What an acknowledgement has to wait for.
+    pub(super) commit: CommitNumber,
+    /// The tree holds more than before.
+    pub(super) grew: bool,
 }
 
 fn removal(old: &Message) -> Change {
@@ -107,10 +120,10 @@ impl Router {
         courier: &mut Courier,
         message: &Arc<Message>,
         origin: Origin<'_>,
-    ) -> Result<CommitNumber, Refusal> {
+    ) -> Result<Kept, Refusal> {
         if let Origin::Server = origin {
             self.retained.sys.insert(message);
-            return Ok(CommitNumber::NONE);
+            return Ok(Kept::default());
         }
         let mut tree = Vital(self.retained.tree.write());
         if message.payload.is_empty() {
@@ -120,13 +133,19 @@ impl Router {
             let removed = old.as_ref().map(|old| removal(old));
             let commit = self.journal_retained(courier, removed);
             drop(tree); // Before `old`, which may be large, is freed.
-            return Ok(commit);
+            return Ok(Kept { commit, grew: false });
         }
-        if !tree.has_room(message, self.limits.retained) {
+        let grew = tree.grows_by(message);
+        let refusal = if !tree.has_room(message, self.limits.retained) {
+            Some(Refusal::RetainedFull)
+        } else {
+            (grew && courier.is_memory_exhausted()).then_some(Refusal::MemoryFull)
+        };
+        if let Some(refusal) = refusal {
             courier.counters.retained_refused.add(1);
             return match origin {
-                Origin::Refusable(_) => Err(Refusal::RetainedFull),
-                Origin::Unrefusable(_) | Origin::Will(_) | Origin::Server => Ok(CommitNumber::NONE),
+                Origin::Refusable(_) => Err(refusal),
+                Origin::Unrefusable(_) | Origin::Will(_) | Origin::Server => Ok(Kept::default()),
             };
         }
         let old = tree.insert(message); // [MQTT-3.3.1-5]
@@ -135,7 +154,7 @@ impl Router {
         let commit = self.journal_retained(courier, Some(kept));
         drop(tree);
         drop(old);
-        Ok(commit)
+        Ok(Kept { commit, grew })
     }
 
     /// Discards Retained Messages whose Message Expiry Interval has passed (5.0 s3.3.1.3), a part of

@@ -63,6 +63,11 @@ impl Router {
             delivering.outcome.takers += 1;
             return self.drop_unshared(courier, group);
         };
+        if courier.is_memory_exhausted() {
+            delivering.outcome.takers += 1;
+            delivering.outcome.refused += 1;
+            return courier.effects.drop_message(DropReason::MemoryFull);
+        }
         let mut commit = CommitNumber::NONE;
         let limits = &self.limits.session;
         let enqueued = group.enqueue(&message, &ticket, limits, |change| {
@@ -75,6 +80,7 @@ impl Router {
                 delivering.outcome.accepted += 1;
                 courier.weigh_waiting(1, message.bytes());
                 self.distribute(courier, group);
+                delivering.outcome.fills |= group.has_waiting();
             }
             Enqueued::Refused => {
                 delivering.outcome.refused += 1;

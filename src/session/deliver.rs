@@ -287,6 +287,12 @@ impl Session {
         })
     }
 
+    /// Whether the client has been sent something that it has still to acknowledge.
+    #[must_use]
+    pub fn awaits_acknowledgement(&self) -> bool {
+        self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.inflight.is_empty())
+    }
+
     /// How many messages of QoS 1 and 2 may be sent before the client acknowledges one.
     pub(super) fn window_left(&self, terms: &Terms) -> usize {
         usize::from(terms.receive_maximum.get().saturating_sub(self.open_messages()))

@@ -11,6 +11,9 @@ pub enum DropReason {
     OutboundFull,
     /// QoS 1 or 2, and the Session owed all it may: the message that came, or older ones for it.
     QueueFull,
+    /// The process is over its memory budget: QoS 0 for a client with something unread, or, far
+    /// over it, QoS 1 or 2 that would have to wait.
+    MemoryFull,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     TooLarge,
     /// Its Message Expiry Interval passed in the queue [MQTT-3.3.2-5].
@@ -20,10 +23,11 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Offline,
         Self::OutboundFull,
         Self::QueueFull,
+        Self::MemoryFull,
         Self::TooLarge,
         Self::Expired,
         Self::Ended,

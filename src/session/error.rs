@@ -52,6 +52,14 @@ pub enum ProtocolError {
     KeepAlive,
     #[error("the client read nothing for outbound.stall_timeout while output was waiting")]
     Stalled,
+    #[error(
+        "the server held more than limits.memory_max for too long while this client was adding to it"
+    )]
+    MemoryFull,
+    #[error(
+        "the server holds more than limits.memory_max and takes no Will Message above {max} bytes"
+    )]
+    WillTooLarge { max: usize },
     #[error("no CONNECT came within limits.connect_timeout")]
     ConnectTimeout,
     #[error("the Client Identifier is longer than limits.client_id_bytes_max = {max} bytes")]
@@ -122,7 +130,9 @@ impl ProtocolError {
             Self::VersionNotServed { .. } => ReasonCode::UnsupportedProtocolVersion,
             Self::ConnAckTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
-            Self::Stalled => ReasonCode::QuotaExceeded,
+            Self::Stalled | Self::MemoryFull | Self::WillTooLarge { .. } => {
+                ReasonCode::QuotaExceeded
+            }
             Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
             Self::ClientIdTooLong { .. } | Self::ClientIdEmpty => {
                 ReasonCode::ClientIdentifierNotValid
@@ -156,7 +166,8 @@ impl ProtocolError {
             ReasonCode::ClientIdentifierNotValid => ConnectReturnCode::IdentifierRejected,
             ReasonCode::ServerBusy
             | ReasonCode::ServerUnavailable
-            | ReasonCode::ServerShuttingDown => ConnectReturnCode::ServerUnavailable,
+            | ReasonCode::ServerShuttingDown
+            | ReasonCode::QuotaExceeded => ConnectReturnCode::ServerUnavailable,
             ReasonCode::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
             ReasonCode::NotAuthorized | ReasonCode::Banned => ConnectReturnCode::NotAuthorized,
             _ => return None,
@@ -188,6 +199,8 @@ pub enum Refusal {
     QueuesFull,
     #[error("the retained messages have reached retained.messages_max or retained.bytes_max")]
     RetainedFull,
+    #[error("the server holds more than limits.memory_max")]
+    MemoryFull,
     #[error("the Topic Filter is not valid: {0}")]
     TopicFilter(#[from] TopicFilterError),
     #[error("the Topic Filter is longer than limits.topic_bytes_max = {max} bytes")]
@@ -208,9 +221,10 @@ impl Refusal {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Self::ReservedTopic(_) => ReasonCode::NotAuthorized,
-            Self::QueuesFull | Self::RetainedFull | Self::TooManySubscriptions { .. } => {
-                ReasonCode::QuotaExceeded
-            }
+            Self::QueuesFull
+            | Self::RetainedFull
+            | Self::MemoryFull
+            | Self::TooManySubscriptions { .. } => ReasonCode::QuotaExceeded,
             Self::TopicFilter(_)
             | Self::TopicFilterTooLong { .. }
             | Self::TopicFilterTooDeep { .. } => ReasonCode::TopicFilterInvalid,

@@ -114,6 +114,16 @@ dunlin.toml:1:27: `limits.packet_bytes_max` is too large
 ",
     ),
     (
+        "limits.memory_max = \"1 MiB\"",
+        "\
+dunlin.toml:1:21: `limits.memory_max` is too small
+  |
+1 | limits.memory_max = \"1 MiB\"
+  |                     ^^^^^^^
+  = allowed: \"auto\" or a size from 16 MiB to 1024 TiB, as a number of bytes or such as \"64 KiB\"
+",
+    ),
+    (
         "[limits]\n\tpacket_bytes_max = \"2 MB\"",
         "\
 dunlin.toml:2:21: `limits.packet_bytes_max` cannot be \"2 MB\"

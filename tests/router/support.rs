@@ -19,8 +19,8 @@ use dunlin::packet::{
 };
 use dunlin::router::{
     Acknowledged, Attach, Attached, Attachment, Courier, Ending, Flags, Flushing, Leave, Leaving,
-    Origin, OutboundLimits, Outcome, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy,
-    Wire,
+    Memory, Origin, OutboundLimits, Outcome, RetainedLimits, Router, RouterLimits, Signal, Step,
+    Strategy, Wire,
 };
 use dunlin::session::{
     self, Farewell, Limits, QueueWhenFull, Refusal, ServerSide, Terms, Will, WillFate,
@@ -396,6 +396,7 @@ pub(crate) fn router_limits() -> RouterLimits {
         outbound: OutboundLimits { soft_bytes_max: 64 * 1024, hard_bytes_max: 256 * 1024 },
         retained: RetainedLimits { messages_max: 100_000, bytes_max: 64 * 1024 * 1024 },
         sharing: Strategy::LeastInflight,
+        memory_bytes_max: u64::MAX,
     }
 }
 
@@ -429,6 +430,14 @@ impl World {
     pub(crate) fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.courier.begin_turn(moment(self.now));
+    }
+
+    /// What a worker finds at the beginning of its next turn.
+    pub(crate) fn look_at_memory(&mut self) -> Memory {
+        self.now += Duration::from_millis(1);
+        self.courier.begin_turn(moment(self.now));
+        self.router.look_at_memory(&mut self.courier);
+        self.courier.memory()
     }
 
     pub(crate) fn connect(&mut self, connecting: Connecting) -> Peer {

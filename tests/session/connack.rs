@@ -100,6 +100,7 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (ProtocolError::WillTopic(TopicNameError::NotUtf8), 0x81, None),
         (ProtocolError::TopicNameTooLong { max: 1 }, 0x90, None),
         (DecodeError::TooLarge { length: 2, max: 1 }.into(), 0x95, None),
+        (ProtocolError::WillTooLarge { max: 1 }, 0x97, Some(3)),
         (ProtocolError::Bug, 0x80, None),
     ]
 }

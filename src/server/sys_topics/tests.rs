@@ -10,8 +10,10 @@ use super::*;
 use crate::change::{Epoch, SessionExpiry, Subscription};
 use crate::config::{Storage, StorageEngine};
 use crate::packet::{ClientId, ProtocolVersion, QoS, SubscriptionOptions};
-use crate::router::{Attach, Attachment, OutboundLimits, RetainedLimits, RouterLimits, Step, Wire};
-use crate::session::{Limits, Terms};
+use crate::router::{
+    Attach, Attachment, OutboundLimits, RetainedLimits, RouterLimits, Step, Strategy, Wire,
+};
+use crate::session::{Limits, QueueWhenFull, Terms};
 use crate::storage;
 use crate::time::Now;
 use crate::topic::SubscriptionFilter;
@@ -57,7 +59,7 @@ impl World {
             client_id_bytes_max: usize::MAX,
             topic_bytes_max: usize::MAX,
             topic_levels_max: usize::MAX,
-            queue_when_full: crate::session::QueueWhenFull::RefuseNewest,
+            queue_when_full: QueueWhenFull::RefuseNewest,
             response_information: None,
             topic_aliases_out_max: 0,
             topic_aliases_in_max: 4,
@@ -68,7 +70,8 @@ impl World {
             session,
             outbound: OutboundLimits { soft_bytes_max: 1 << 20, hard_bytes_max: 1 << 20 },
             retained: RetainedLimits { messages_max: usize::MAX, bytes_max: u64::MAX },
-            sharing: crate::router::Strategy::LeastInflight,
+            sharing: Strategy::LeastInflight,
+            memory_bytes_max: u64::MAX,
         };
         let journal = storage::open(&Storage { engine: StorageEngine::Memory });
         let router = Router::new(limits, journal, Arc::new(Metrics::new(1)));
