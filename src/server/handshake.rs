@@ -15,8 +15,11 @@ use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::{Credentials, Decision};
 use crate::packet::{self, ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
-use crate::router::{Attach, Flags};
+use crate::router::{Attach, Attached, Flags, Memory};
 use crate::session::{self, Accepted, ProtocolError};
+
+/// The largest Will Message of a new client while memory is scarce, as it is accounted.
+const SCARCE_WILL_BYTES: usize = 4 * 1024;
 
 /// How a handshake ends without a Session.
 #[derive(Debug)]
@@ -75,7 +78,26 @@ pub(super) async fn handshake(
     let accepted =
         session::accept(&connect, limits, &facts.features, assigned_client_id, Instant::now());
     let accepted = accepted.map_err(refuse)?;
+    check_memory(worker, &accepted).map_err(refuse)?;
     attach(worker, stream, accepted, &connect).await
+}
+
+/// While memory is scarce everybody is let in: who comes back drains what waits for it, or ends it.
+/// Only a large Will is not taken, and only of who has nothing here to drain: refused with its Will, a
+/// client with a queue would never empty it.
+fn check_memory(worker: &Worker, accepted: &Accepted) -> Result<(), ProtocolError> {
+    let Some(will) = &accepted.will else { return Ok(()) };
+    let max = SCARCE_WILL_BYTES;
+    if will.message.bytes() <= max {
+        return Ok(());
+    }
+    let mut courier = worker.courier.borrow_mut();
+    courier.begin_turn(now());
+    worker.look_at_memory(&mut courier);
+    if courier.memory() == Memory::Enough || worker.shared.router.has_session(&accepted.client_id) {
+        return Ok(());
+    }
+    Err(ProtocolError::WillTooLarge { max })
 }
 
 async fn attach(
@@ -108,8 +130,9 @@ async fn attach(
         took_over = attached.took_over,
         "connected"
     );
-    let replaying = attached.replaying && connection.replays();
-    Ok(Dialogue { attachment: attached.attachment, connection, replaying })
+    let Attached { attachment, replaying, .. } = attached;
+    let replaying = replaying && connection.replays();
+    Ok(Dialogue { attachment, connection, replaying, filled_in: None })
 }
 
 /// Waits for a whole CONNECT and gives it on its own; what follows it stays in the input.

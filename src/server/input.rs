@@ -46,12 +46,19 @@ pub(super) enum Appetite {
     More,
     /// The turn is over; what was not consumed is kept.
     Enough,
+    /// The same, and this one was not consumed either.
+    NotYet,
 }
 
 impl Input {
     /// Whether there is something to look at before more is read.
     pub(super) fn has_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// How much has come of a packet that is not whole yet, in bytes.
+    pub(super) fn unfinished(&self) -> usize {
+        if self.fresh { 0 } else { self.rest.len() }
     }
 
     /// The memory it owns, in bytes.
@@ -159,9 +166,13 @@ pub(super) fn packets<E: From<DecodeError>>(
                 return Ok(Left { consumed, needed, appetite: Appetite::More });
             }
             Framing::Complete(frame) => {
-                consumed += frame.length;
-                let whole = rest.get(..frame.length).unwrap_or_default();
-                if consume(frame, whole)? == Appetite::Enough {
+                let length = frame.length;
+                let whole = rest.get(..length).unwrap_or_default();
+                let appetite = consume(frame, whole)?;
+                if appetite != Appetite::NotYet {
+                    consumed += length;
+                }
+                if appetite != Appetite::More {
                     return Ok(Left { consumed, needed: None, appetite: Appetite::Enough });
                 }
             }

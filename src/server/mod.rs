@@ -6,6 +6,7 @@
 //! - [`handshake`]: CONNECT, authentication, a claim, the Session.
 //! - [`session_task`]: one connection from its CONNACK to its end; [`turn`]: one packet.
 //! - [`input`]: bytes to packets through one buffer for all connections of a worker.
+//! - [`pause`]: why a client is not read from for a while.
 //! - [`sys_topics`]: what the server says of itself; [`load_averages`]: a part of that.
 //! - [`timers`]: a coarse wheel, since a timer for each connection costs more than the connection.
 //!
@@ -18,6 +19,7 @@ mod input;
 mod limiter;
 mod load_averages;
 mod log_limit;
+mod pause;
 mod session_task;
 mod sys_topics;
 mod timers;

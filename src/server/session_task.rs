@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use super::accept::ListenerFacts;
 use super::handshake::{Failure, handshake};
 use super::input::{Appetite, Input, Left, READ_BYTES, Read, packets};
+use super::pause::{Pause, PauseReason};
+use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
 use super::worker::{Arrival, Enlisted, Worker, now};
 use crate::change::CommitNumber;
-use crate::packet::{DecodeError, Frame, PacketType};
-use crate::router::{Courier, Ending, Flags, Leave, Leaving, Signal, Step, Wire};
+use crate::packet::{DecodeError, Frame, Packet, PacketType, QoS};
+use crate::router::{Courier, Ending, Episode, Flags, Leave, Leaving, Memory, Signal, Step, Wire};
 use crate::session::ProtocolError;
 use crate::transport::Reader;
 
@@ -29,6 +31,12 @@ use crate::transport::Reader;
 pub(super) const TURN_DELIVERIES: usize = 4_096;
 const TURN_APPENDED: usize = 1024 * 1024;
 const TURN_READ: usize = READ_BYTES;
+
+/// What one `recv` may bring while memory is scarce: it is what a client that has to wait holds.
+const SCARCE_READ_BYTES: usize = 16 * 1024;
+
+/// A packet of which more than this has come waits for the rest while memory is scarce.
+const LARGE_PACKET_BYTES: usize = 64 * 1024;
 
 /// How long a client may take to read what ends its connection.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -65,6 +73,10 @@ struct Client<'w> {
     blocked: Option<Instant>,
     /// Nothing is read until the client has read its answers.
     paused: bool,
+    /// Nothing is read until something else has come.
+    pause: Option<Box<Pause>>,
+    /// The operator knows that this client was paused.
+    pause_is_told: bool,
     /// Its Keep Alive had run out at the last look.
     overdue: bool,
 }
@@ -110,7 +122,7 @@ impl Stream {
 
     /// Asks to be woken at a deadline, unless that will happen earlier anyway.
     pub(super) fn arm(&mut self, worker: &Worker, deadline: Instant) {
-        if self.armed.is_none_or(|armed| armed > deadline + super::timers::TICK) {
+        if self.armed.is_none_or(|armed| armed > deadline + TICK) {
             let at = worker.wheel.borrow_mut().wake_at(deadline, &self.enlisted.signal);
             self.armed = Some(at);
         }
@@ -151,8 +163,16 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     match shaken {
         Ok(dialogue) => {
             let worker = &worker;
-            let (blocked, paused, overdue) = (None, false, false);
-            let mut client = Client { worker, stream, dialogue, blocked, paused, overdue };
+            let mut client = Client {
+                worker,
+                stream,
+                dialogue,
+                blocked: None,
+                paused: false,
+                pause: None,
+                pause_is_told: false,
+                overdue: false,
+            };
             let end = poll_fn(|context| client.poll(context)).await;
             Box::pin(client.finish(end, &facts)).await;
         }
@@ -175,10 +195,11 @@ impl Client<'_> {
         let worker = self.worker;
         let mut courier = worker.courier.borrow_mut();
         courier.begin_turn(now());
+        worker.look_at_memory(&mut courier);
         if let Some(end) = self.heed(context, &mut courier) {
             return Poll::Ready(end);
         }
-        if !self.paused {
+        if !self.is_paused() {
             let read = self.read(context, &mut courier);
             self.stream.account(self.dialogue.connection.memory_bytes());
             if let Err(end) = read {
@@ -216,6 +237,10 @@ impl Client<'_> {
             // What the client sent meanwhile was not heard; its Keep Alive stood still.
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
+        if self.pause.as_ref().is_some_and(|pause| pause.is_over(courier.memory())) {
+            self.pause = None;
+            self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
+        }
         if flags.has(Flags::BLOCKED) {
             self.blocked = Some(courier.now().monotonic);
         }
@@ -238,9 +263,19 @@ impl Client<'_> {
         if stalled.is_some_and(|deadline| deadline <= now) {
             return Some(ProtocolError::Stalled.into());
         }
+        let pause_ends = self.pause.as_mut().map(|pause| {
+            let worker = &self.worker.shared;
+            let owes = worker.router.awaits_acknowledgement(&self.dialogue.attachment);
+            pause.deadline(owes, worker.stall_timeout, now)
+        });
+        if pause_ends.is_some_and(|deadline| deadline <= now) {
+            return Some(ProtocolError::MemoryFull.into());
+        }
+        // At each tick it looks whether there is memory again.
+        let look = pause_ends.map(|deadline| deadline.min(now + TICK));
         // Keep Alive stands still while nothing is read.
         let silent =
-            if self.paused { None } else { self.dialogue.connection.keep_alive.deadline() };
+            if self.is_paused() { None } else { self.dialogue.connection.keep_alive.deadline() };
         let overdue =
             silent.is_some_and(|deadline| deadline <= now) && !self.stream.input.has_fresh();
         // Twice, a tick apart: after the process was stopped for a while its timers come before what
@@ -249,7 +284,7 @@ impl Client<'_> {
             return Some(ProtocolError::KeepAlive.into());
         }
         self.overdue = overdue;
-        if let Some(next) = stalled.into_iter().chain(silent).min() {
+        if let Some(next) = stalled.into_iter().chain(look).chain(silent).min() {
             self.stream.arm(self.worker, next);
         }
         None
@@ -259,6 +294,9 @@ impl Client<'_> {
     fn read(&mut self, context: &mut Context<'_>, courier: &mut Courier) -> Result<(), End> {
         let worker = self.worker;
         let mut shared = worker.read_buffer.borrow_mut();
+        let scarce = courier.memory() != Memory::Enough;
+        let most = if scarce { SCARCE_READ_BYTES } else { shared.len() };
+        let shared = shared.get_mut(..most).unwrap_or_default();
         let mut total = 0;
         loop {
             let appetite = if self.stream.input.has_fresh() {
@@ -267,7 +305,7 @@ impl Client<'_> {
                 self.stream.input.keep_own(bytes, left, courier);
                 left.appetite
             } else {
-                match self.stream.poll_read(context, &mut shared) {
+                match self.stream.poll_read(context, shared) {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(Err(_) | Ok(Read::End)) => return Err(End::Closed),
                     Poll::Ready(Ok(Read::Own { read })) => {
@@ -287,7 +325,12 @@ impl Client<'_> {
                     }
                 }
             };
-            if self.paused {
+            if let Some(episode) = courier.memory().episode()
+                && self.stream.input.unfinished() > LARGE_PACKET_BYTES
+            {
+                self.begin_pause(PauseReason::LargePacket, episode, courier);
+            }
+            if self.is_paused() {
                 return Ok(());
             }
             if appetite == Appetite::Enough || total >= TURN_READ {
@@ -307,9 +350,16 @@ impl Client<'_> {
             commit: CommitNumber::NONE,
             acknowledged: false,
         };
-        let (mut received, mut answered) = (0_u64, 0_u64);
+        let (mut received, mut answered, mut withheld) = (0_u64, 0_u64, None);
         let result = packets(bytes, max, |frame: Frame<'_>, whole: &[u8]| {
             let packet = frame.decode(version).map_err(|error| undecodable(&frame, error))?;
+            if let Some(episode) = courier.memory().episode()
+                && self.dialogue.must_wait(episode, courier)
+                && may_stay(&packet)
+            {
+                withheld = Some(episode);
+                return Ok(Appetite::NotYet);
+            }
             tracing::debug!(client_id = %self.dialogue.attachment.client_id(), ?packet, "received");
             received += 1;
             let before = answers.bytes.len();
@@ -332,7 +382,26 @@ impl Client<'_> {
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
         self.answer(answers, courier)?;
+        if let Some(episode) = withheld {
+            self.begin_pause(PauseReason::Filling, episode, courier);
+        }
         result
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused || self.pause.is_some()
+    }
+
+    fn begin_pause(&mut self, reason: PauseReason, episode: Episode, courier: &Courier) {
+        self.pause = Some(Box::new(Pause::new(episode, courier.now().monotonic)));
+        courier.counters().memory_pauses.add(1);
+        if std::mem::replace(&mut self.pause_is_told, true) {
+            return;
+        }
+        let (peer, client_id) = (self.stream.peer, self.dialogue.attachment.client_id());
+        self.worker.log.line(|suppressed| {
+            tracing::info!(%peer, %client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
+        });
     }
 
     fn answer(&mut self, answers: Answers, courier: &mut Courier) -> Result<(), End> {
@@ -412,6 +481,13 @@ impl Client<'_> {
             }
         }
     }
+}
+
+/// Whether a packet may leave something in the memory of the process.
+fn may_stay(packet: &Packet<'_>) -> bool {
+    let Packet::Publish(publish) = packet else { return false };
+    let retained = publish.retain && !publish.payload.is_empty();
+    retained || publish.delivery.qos() > QoS::AtMostOnce
 }
 
 /// A second CONNECT is what it is, whatever else is wrong with it [MQTT-3.1.0-2].

@@ -12,7 +12,7 @@ use crate::packet::{
     PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck,
     Unsubscribe, UserProperties,
 };
-use crate::router::{Acknowledged, Attachment, Courier, Origin, Router};
+use crate::router::{Acknowledged, Attachment, Courier, Episode, Origin, Outcome, Router};
 use crate::session::{Connection, Farewell, ProtocolError, Receipt, Refusal, Subscribed};
 use crate::topic::SubscriptionFilter;
 
@@ -49,6 +49,18 @@ pub(super) struct Dialogue {
     pub(super) connection: Connection,
     /// Retained Messages are still to be sent.
     pub(super) replaying: bool,
+    /// In which scarcity of memory a message of the client stayed in it.
+    pub(super) filled_in: Option<Episode>,
+}
+
+impl Dialogue {
+    /// Whether a message that may stay in the memory is left in the client's input while memory is
+    /// scarce: if an earlier one of it stayed. If nothing more may stay at all, a client that cannot be
+    /// refused waits too, since it would take its acknowledgement for a promise.
+    pub(super) fn must_wait(&self, episode: Episode, courier: &Courier) -> bool {
+        let can_be_refused = self.connection.version.is_v5();
+        self.filled_in == Some(episode) || (courier.is_memory_exhausted() && !can_be_refused)
+    }
 }
 
 /// The answers of one turn, encoded.
@@ -160,20 +172,27 @@ impl Turn<'_> {
             }
         };
         let answer = match outcome {
-            Ok(outcome) => {
-                self.promise(outcome.commit);
-                if outcome.all_refused() {
-                    PublishAnswer::refused(Refusal::QueuesFull)
-                } else if outcome.takers == 0 {
-                    PublishAnswer::of(ReasonCode::NoMatchingSubscribers)
-                } else {
-                    PublishAnswer::of(ReasonCode::Success)
-                }
-            }
+            Ok(outcome) => self.routed(&outcome),
             Err(refusal) => PublishAnswer::refused(refusal),
         };
         self.answer_publish(publish.delivery, &answer);
         Ok(())
+    }
+
+    fn routed(&mut self, outcome: &Outcome) -> PublishAnswer {
+        self.promise(outcome.commit);
+        if outcome.fills {
+            self.dialogue.filled_in = self.courier.memory().episode();
+        }
+        if outcome.all_refused() {
+            let exhausted = self.courier.is_memory_exhausted();
+            let refusal = if exhausted { Refusal::MemoryFull } else { Refusal::QueuesFull };
+            PublishAnswer::refused(refusal)
+        } else if outcome.takers == 0 {
+            PublishAnswer::of(ReasonCode::NoMatchingSubscribers)
+        } else {
+            PublishAnswer::of(ReasonCode::Success)
+        }
     }
 
     fn answer_publish(&mut self, delivery: Delivery, answer: &PublishAnswer) {

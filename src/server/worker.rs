@@ -25,7 +25,7 @@ use super::session_task;
 use super::sys_topics::SysTopics;
 use super::timers::{TICK, Wheel};
 use crate::metrics::Counters;
-use crate::router::{Courier, Flags, Flushing, Signal};
+use crate::router::{Courier, Flags, Flushing, Memory, Signal};
 use crate::time::Now;
 use crate::transport::Incoming;
 
@@ -236,6 +236,20 @@ impl Worker {
         let mut courier = self.courier.borrow_mut();
         courier.begin_turn(now());
         sys_topics.publish(&self.shared.router, &mut courier)
+    }
+
+    /// Lets the courier know how much memory there is, and the operator when that becomes too little.
+    pub(super) fn look_at_memory(&self, courier: &mut Courier) {
+        let router = &self.shared.router;
+        let Some(turned) = router.look_at_memory(courier) else { return };
+        let held_bytes = router.metrics().held_bytes();
+        self.log.line(|suppressed| match turned {
+            Memory::Enough => tracing::info!(held_bytes, suppressed, "there is memory again"),
+            Memory::Scarce(_) | Memory::Exhausted(_) => {
+                let max = router.limits().memory_bytes_max;
+                tracing::warn!(held_bytes, max, suppressed, "clients fill limits.memory_max");
+            }
+        });
     }
 
     /// Enters a connection into the list of those to be woken when the server stops.

@@ -23,6 +23,7 @@ mod features;
 mod keep_alive;
 mod malformed;
 mod many;
+mod memory;
 mod misuse;
 mod neighbours;
 mod payloads;
