@@ -143,8 +143,18 @@ async fn keep_alive_stands_still_while_a_client_waits() {
     let connect = |id: &str| Connect::new(Version::V311, id).keep_alive(1);
     let address = scene.broker.address;
     let publisher = Client::connect(address, &connect("publisher")).await;
+    let mut halting = Client::connect(address, &connect("halting")).await;
+    let none = Properties::default();
+    let large = publish(Version::V311, 0x30, "t", 0, &none, &vec![b'x'; 1024 * 1024]);
+    let (first, rest) = large.split_at(large.len() / 2);
     let publishing = publish_many(publisher, 1);
     scene.until_paused("publisher").await;
+    halting.send(first);
+    let halting = tokio::spawn(async move {
+        halting.flush().await;
+        halting
+    });
+    scene.until_logged("client_id=halting reason=LargePacket").await;
 
     let mut silent = Client::connect(address, &connect("silent")).await;
     assert_eq!(silent.end().await, End::Closed);
@@ -152,6 +162,9 @@ async fn keep_alive_stands_still_while_a_client_waits() {
 
     take_numbered(&mut forgotten, MANY).await;
     publishing.await.expect("it was not closed").ping().await;
+    let mut halting = halting.await.expect("it was not closed either");
+    halting.send(rest);
+    halting.ping().await;
 }
 
 #[tokio::test]

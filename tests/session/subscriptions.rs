@@ -1,9 +1,9 @@
 //! Subscriptions of a Session: added, replaced, removed, and the Retained Messages they ask for.
 
 use dunlin::packet::{QoS, RetainHandling};
-use dunlin::session::{Refusal, Subscribed};
+use dunlin::session::{Refusal, Subscribed, Will};
 
-use crate::support::{Desk, filter, subscription, subscription_id, terms};
+use crate::support::{Desk, filter, id, message, seconds, subscription, subscription_id, terms};
 
 fn subscribe(desk: &mut Desk, text: &str, handling: RetainHandling) -> Result<Subscribed, Refusal> {
     let mut wanted = subscription(QoS::AtLeastOnce);
@@ -94,4 +94,31 @@ fn unsubscribing_stops_its_replays() {
     assert_eq!(step.filter.as_str(), "b");
     desk.session.unsubscribe(&filter("b"), &mut desk.effects);
     assert!(!desk.session.is_replaying());
+}
+
+#[test]
+fn what_a_session_no_longer_has_weighs_nothing() {
+    let mut desk = Desk::new();
+    let empty = desk.session.state_bytes();
+    let will = Will { message: message("gone"), expiry: None, delay: seconds(3) };
+    desk.session.set_will(Some(will.clone()), &mut desk.effects);
+    desk.session.set_will(Some(will), &mut desk.effects);
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let filter = filter("a/+");
+        desk.session
+            .subscribe(&filter, subscription(qos), &desk.limits, &mut desk.effects)
+            .unwrap();
+    }
+    desk.session.receive_publish(id(7), &mut desk.effects);
+    let full = desk.session.state_bytes();
+
+    desk.session.take_will(&mut desk.effects);
+    desk.session.take_will(&mut desk.effects);
+    desk.session.unsubscribe(&filter("a/+"), &mut desk.effects);
+    desk.session.unsubscribe(&filter("a/+"), &mut desk.effects);
+    desk.session.release_publish(id(7), &mut desk.effects);
+    desk.session.shrink();
+
+    assert!(full > empty + message("gone").bytes());
+    assert_eq!(desk.session.state_bytes(), empty);
 }
