@@ -10,10 +10,12 @@ use super::will::Will;
 use crate::packet::ClientId;
 use crate::topic::{SubscriptionFilter, TopicName};
 
-/// A Session with nothing in it: the value, its slot and its place in the registry.
-const SESSION_BYTES: usize = 640;
+/// A Session with nothing in it: the value, its slot and its place in the registry. Measured by
+/// `VmRSS` over 20,000 of them: 781.
+const SESSION_BYTES: usize = 1_024;
 
-/// A Subscription beside its text: in the Session and in the subscription tree.
+/// A Subscription beside its text: in the Session and in the subscription tree. Measured over
+/// 180,000 of them, each to a topic of its own, their 26 bytes of text included: 222.
 const SUBSCRIPTION_BYTES: usize = 384;
 
 /// Retained Messages still to be sent for a Subscription: where the replay is.
