@@ -6,6 +6,9 @@
 #[path = "config/mistakes.rs"]
 mod mistakes;
 
+#[path = "config/credentials.rs"]
+mod credentials;
+
 #[path = "config/documented.rs"]
 mod documented;
 
@@ -426,11 +429,9 @@ fn a_listener_that_admits_nobody_is_announced_in_plain_words() {
     let told: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
-        [
-            "listener `listener-1` on 0.0.0.0:1883 lets nobody in: it refuses anonymous clients, and \
-          this version knows no other kind yet; `anonymous = true` in its [[listener]] table lets \
-          everybody in"
-        ]
+        ["listener `listener-1` on 0.0.0.0:1883 lets nobody in: it refuses anonymous clients and \
+          has no [[listener.credential]] for others; `anonymous = true` in its [[listener]] table \
+          lets everybody in"]
     );
 }
 

@@ -1,5 +1,6 @@
 //! The checked configuration: what every other room may rely on without looking again.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Listener {
     pub protocol: Protocol,
     pub anonymous: Anonymous,
     pub features: Features,
+    /// Each user name once.
+    pub credentials: Vec<Credential>,
 }
 
 /// What the clients of a listener may use of the standard; the default is everything.
@@ -53,6 +56,47 @@ pub struct Features {
     pub shared: bool,
     /// Without it a SUBSCRIBE with a Subscription Identifier: 0xA1, closed.
     pub subscription_ids: bool,
+}
+
+/// A user, and what a client has to know to be it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// As SASLprep (RFC 4013) leaves it; never empty.
+    pub username: String,
+    pub secret: Secret,
+}
+
+/// What proves a user name. It is never printed, not even for debugging.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// As SASLprep leaves it; never empty.
+    Password(String),
+    Scram(ScramKeys),
+}
+
+/// What a server keeps of a password for SCRAM-SHA-256 (RFC 5802, section 3): enough to know a client
+/// that has it, not enough to be one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    pub iterations: u32,
+    pub salt: Vec<u8>,
+    pub stored_key: [u8; 32],
+    pub server_key: [u8; 32],
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password(_) => to.write_str("Password(..)"),
+            Self::Scram(_) => to.write_str("Scram(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("ScramKeys").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +308,10 @@ impl Listener {
         self.address.ip().to_canonical().is_loopback()
     }
 
+    pub(super) fn has_passwords(&self) -> bool {
+        self.credentials.iter().any(|it| matches!(it.secret, Secret::Password(_)))
+    }
+
     /// Anonymous clients are let in because nobody outside this machine can reach it.
     fn on_loopback(name: &str, address: IpAddr) -> Self {
         Self {
@@ -272,6 +320,7 @@ impl Listener {
             protocol: Protocol::Mqtt,
             anonymous: Anonymous::Allowed,
             features: Features::default(),
+            credentials: Vec::new(),
         }
     }
 }

@@ -13,9 +13,32 @@ use super::raw::{Form, Raw, TABLES, Table};
 use super::source::{Setting, Source, Span};
 
 const LISTENER: &str = "listener";
+const CREDENTIAL: &str = "credential";
 /// What an `i64` holds.
 const LEAST: &str = "-9223372036854775808";
 const MOST: &str = "9223372036854775807";
+
+/// Where the file holds what must not be shown: every value of a credential but its user name, be
+/// its key known or not.
+pub(super) fn secrets(file: &str) -> Vec<Span> {
+    let (document, _) = DeTable::parse_recoverable(file);
+    let listeners = document.get_ref().get(LISTENER).map(Spanned::get_ref);
+    let listeners = listeners.into_iter().flat_map(tables);
+    let credentials =
+        listeners.filter_map(|it| it.get(CREDENTIAL)).flat_map(|it| tables(it.get_ref()));
+    let values = credentials.flat_map(DeTable::iter);
+    let secret = values.filter(|(key, _)| key.get_ref() != "username");
+    secret.map(|(_, value)| value.span()).collect()
+}
+
+/// The table, or those of the list, that a value is.
+fn tables<'v, 'i>(value: &'v DeValue<'i>) -> Vec<&'v DeTable<'i>> {
+    match value {
+        DeValue::Table(table) => vec![table],
+        DeValue::Array(items) => items.iter().flat_map(|item| tables(item.get_ref())).collect(),
+        _ => Vec::new(),
+    }
+}
 
 /// Whatever is wrong is reported and left out, so that the rest can be checked too.
 pub(super) fn read(source: &Source, mistakes: &mut Vec<Mistake>) -> Raw {
@@ -109,7 +132,9 @@ fn without_unknown<'i>(
     report: &mut impl FnMut(&Span, Problem),
 ) -> DeTable<'i> {
     filtered(document, |name, span, value| match Table::named(name) {
-        Some(table) if table.form != Form::Root => in_table(table, span, value, report),
+        Some(table) if matches!(table.form, Form::Single | Form::Repeated) => {
+            in_table(table, span, value, report)
+        }
         _ => in_root(name, span, value.get_ref(), report),
     })
 }
@@ -122,7 +147,7 @@ fn in_table(
 ) -> bool {
     match (table.form, value.get_mut()) {
         (Form::Single, DeValue::Table(keys)) => remove_unknown_keys(table, keys, report),
-        (Form::Repeated, DeValue::Array(items)) if all_tables(items) => {
+        (Form::Repeated | Form::Nested, DeValue::Array(items)) if all_tables(items) => {
             for item in items.iter_mut() {
                 if let DeValue::Table(keys) = item.get_mut() {
                     remove_unknown_keys(table, keys, report);
@@ -147,12 +172,16 @@ fn remove_unknown_keys(
     keys: &mut DeTable<'_>,
     report: &mut impl FnMut(&Span, Problem),
 ) {
-    *keys = filtered(std::mem::take(keys), |name, span, _| {
-        let known = table.keys.contains(&name);
-        if !known {
-            report(span, unknown_key(table, name));
+    *keys = filtered(std::mem::take(keys), |name, span, value| {
+        if table.keys.contains(&name) {
+            return true;
         }
-        known
+        if let Some(nested) = table.nested().find(|nested| nested.own_name() == name) {
+            return in_table(nested, span, value, report);
+        }
+        let nested = table.nested().next().is_some() && holds_tables(value.get_ref());
+        report(span, if nested { unknown_nested(table, name) } else { unknown_key(table, name) });
+        false
     });
 }
 
@@ -168,13 +197,17 @@ fn in_root(
     if root.keys.contains(&name) {
         return true;
     }
-    let is_table = match value {
+    let is_table = holds_tables(value);
+    report(span, if is_table { unknown_table(name) } else { unknown_key(root, name) });
+    false
+}
+
+fn holds_tables(value: &DeValue<'_>) -> bool {
+    match value {
         DeValue::Table(_) => true,
         DeValue::Array(items) => !items.is_empty() && all_tables(items),
         _ => false,
-    };
-    report(span, if is_table { unknown_table(name) } else { unknown_key(root, name) });
-    false
+    }
 }
 
 fn unknown_key(table: &Table, name: &str) -> Problem {
@@ -188,6 +221,13 @@ fn unknown_table(name: &str) -> Problem {
     let known: Vec<String> = tables.map(|table| near::Header(table).to_string()).collect();
     let (name, near) = (name.to_owned(), near::table(name));
     Problem::UnknownTable { name, near, known: known.join(", ") }
+}
+
+fn unknown_nested(table: &Table, name: &str) -> Problem {
+    let known: Vec<String> =
+        table.nested().map(|nested| near::Header(nested).to_string()).collect();
+    let near = near::table_in(table, name);
+    Problem::UnknownTable { name: table.path(name), near, known: known.join(", ") }
 }
 
 /// Puts a setting where the file could have had it, with its own place.

@@ -69,7 +69,7 @@ pub(super) fn target(setting: &Setting) -> Option<Target> {
 pub(super) fn near_variable(name: &str) -> Option<String> {
     let mut candidates: Vec<String> = TABLES
         .iter()
-        .filter(|table| table.form != Form::Repeated)
+        .filter(|table| table.is_single())
         .flat_map(|table| table.keys.iter().map(move |key| variable(table, key)))
         .collect();
     let listener = name.strip_prefix(LISTENER_PREFIX).and_then(|rest| rest.rsplit_once("__"));
@@ -96,7 +96,7 @@ fn listener_target(name: &str) -> Option<Target> {
 }
 
 fn key_target(name: &str) -> Option<Target> {
-    let single = TABLES.iter().filter(|table| table.form != Form::Repeated);
+    let single = TABLES.iter().filter(|table| table.is_single());
     let mut keys = single.flat_map(|table| table.keys.iter().map(move |key| (table, *key)));
     let (table, key) = keys.find(|(table, key)| variable(table, key) == name)?;
     Some(Target::Key { table, key })
@@ -117,7 +117,7 @@ fn listener_keys() -> impl Iterator<Item = &'static str> {
 fn variable(table: &Table, key: &str) -> String {
     match table.form {
         Form::Root => format!("{PREFIX}{}", key.to_ascii_uppercase()),
-        Form::Single | Form::Repeated => {
+        Form::Single | Form::Repeated | Form::Nested => {
             format!("{PREFIX}{}__{}", table.name, key).to_ascii_uppercase()
         }
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_key_but_a_listeners_name_has_a_variable() {
-        for table in TABLES.iter().filter(|table| table.form != Form::Repeated) {
+        for table in TABLES.iter().filter(|table| table.is_single()) {
             for key in table.keys {
                 let expected = Target::Key { table, key };
                 let Some(Target::Key { table: found, key }) =

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use toml::Spanned;
 
-use super::checked::{Anonymous, Config, Features, Listener, MQTT_PORT, Protocol};
+use super::checked::{Anonymous, Config, Credential, Features, Listener, MQTT_PORT, Protocol};
+use super::credentials;
 use super::document::default_name;
 use super::environment::LISTEN;
 use super::mistake::{Problem, Warning};
@@ -37,12 +38,13 @@ struct Written {
     protocol: Protocol,
     anonymous: Anonymous,
     features: Features,
+    credentials: Vec<Credential>,
 }
 
 impl Written {
     fn into_listener(self) -> Option<Listener> {
-        let Self { name, address, protocol, anonymous, features, .. } = self;
-        Some(Listener { name, address: address?, protocol, anonymous, features })
+        let Self { name, address, protocol, anonymous, features, credentials, .. } = self;
+        Some(Listener { name, address: address?, protocol, anonymous, features, credentials })
     }
 }
 
@@ -76,6 +78,7 @@ pub(super) fn check(
 fn warning(listener: &Listener) -> Option<Warning> {
     let (name, address) = (listener.name.clone(), listener.address);
     match listener.anonymous {
+        Anonymous::Refused if !listener.credentials.is_empty() => None,
         Anonymous::Refused => Some(Warning::NobodyAdmitted { listener: name, address }),
         Anonymous::Allowed if listener.is_loopback() => None,
         Anonymous::Allowed => Some(Warning::EverybodyAdmitted { listener: name, address }),
@@ -100,6 +103,7 @@ fn listener(at: usize, raw: &Spanned<raw::Listener>, reader: &mut Reader<'_>) ->
         protocol: protocol.unwrap_or(Protocol::Mqtt),
         anonymous: if anonymous { Anonymous::Allowed } else { Anonymous::Refused },
         features: features(raw, reader),
+        credentials: credentials::check(&raw.credential, reader),
     }
 }
 
@@ -145,6 +149,7 @@ fn from_arguments(reader: &mut Reader<'_>) -> Vec<Written> {
                 protocol: Protocol::Mqtt,
                 anonymous: Anonymous::Allowed,
                 features: Features::default(),
+                credentials: Vec::new(),
             });
         }
     }

@@ -53,6 +53,12 @@ pub enum Problem {
     Above { key: &'static str, value: String, limit: &'static str, limit_value: String },
     #[error("`{key}` has {found} twice")]
     Repeated { key: String, found: String },
+    #[error("`{key}` beside `{other}`")]
+    Both { key: &'static str, other: &'static str },
+    #[error("more than {max} credentials of one listener")]
+    TooManyCredentials { max: usize },
+    #[error("this listener has another credential of `{0}`")]
+    UsernameTaken(String),
     #[error("there is another listener called `{0}`")]
     NameTaken(String),
     #[error("listener `{other}` already listens on {address}")]
@@ -62,7 +68,9 @@ pub enum Problem {
 /// Something that works, but that an operator should know at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// The listener refuses anonymous clients, and there is no other kind yet.
+    /// The file holds plain passwords, and not only its owner may read it.
+    PasswordsReadable { path: PathBuf },
+    /// The listener refuses anonymous clients, and has no credentials for others.
     NobodyAdmitted { listener: String, address: SocketAddr },
     /// The listener takes anonymous clients from beyond this machine.
     EverybodyAdmitted { listener: String, address: SocketAddr },
@@ -127,6 +135,13 @@ impl Problem {
                 lines.push(format!("lower `{key}` or raise `{limit}`"));
             }
             Self::Repeated { .. } => lines.push("leave one of them out".to_owned()),
+            Self::Both { .. } => lines.push("write one of them".to_owned()),
+            Self::UsernameTaken(_) => {
+                lines.push("each user of a listener has one credential".to_owned());
+            }
+            Self::TooManyCredentials { .. } => {
+                lines.push("leave some out, or give them to another listener".to_owned());
+            }
             Self::NameTaken(_) => lines.push("each listener needs its own name".to_owned()),
             Self::AddressTaken { .. } => {
                 lines.push("each listener needs its own address or port".to_owned());
@@ -185,9 +200,15 @@ impl fmt::Display for Warning {
         match self {
             Self::NobodyAdmitted { listener, address } => write!(
                 to,
-                "listener `{listener}` on {address} lets nobody in: it refuses anonymous clients, \
-                 and this version knows no other kind yet; `anonymous = true` in its [[listener]] \
-                 table lets everybody in"
+                "listener `{listener}` on {address} lets nobody in: it refuses anonymous clients \
+                 and has no [[listener.credential]] for others; `anonymous = true` in its \
+                 [[listener]] table lets everybody in"
+            ),
+            Self::PasswordsReadable { path } => write!(
+                to,
+                "{} holds plain passwords and should be readable by its owner only: chmod 600, or \
+                 `scram_sha_256` in place of `password`",
+                path.display()
             ),
             Self::EverybodyAdmitted { listener, address } => write!(
                 to,

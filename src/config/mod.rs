@@ -15,6 +15,7 @@ mod checked;
 mod mistake;
 
 mod check;
+mod credentials;
 mod document;
 mod environment;
 mod listeners;
@@ -28,12 +29,14 @@ mod value;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use checked::{
-    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, Log, LogFormat, LogLevel,
-    MemoryMax, OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, SessionExpiryMax,
-    SessionLimits, Shared, SharingStrategy, Storage, StorageEngine, Sys, SysInterval,
+    Anonymous, Config, ConnectionsMax, Credential, Features, Limits, Listener, Log, LogFormat,
+    LogLevel, MemoryMax, OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, ScramKeys,
+    Secret, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage, StorageEngine, Sys,
+    SysInterval,
 };
 pub use machine::memory_bytes;
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};
@@ -72,7 +75,8 @@ impl Config {
         let bytes = path.map(read).transpose()?.unwrap_or_default();
         let settings = environment::settings(environment, overrides);
         let text = String::from_utf8_lossy(&bytes);
-        let source = Source::new(path.map(Path::to_owned), text.into_owned(), settings);
+        let mut source = Source::new(path.map(Path::to_owned), text.into_owned(), settings);
+        source.hide(document::secrets(source.file()));
         let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
         if let Err(error) = std::str::from_utf8(&bytes) {
             let at = error.valid_up_to();
@@ -82,11 +86,23 @@ impl Config {
         let raw = document::read(&source, &mut mistakes);
         let mut reader = Reader::new(&source, &mut mistakes);
         let config = check::config(&raw, &mut reader, &mut warnings);
+        if let Some(path) = path
+            && config.listeners.iter().any(Listener::has_passwords)
+            && others_may_read(path)
+        {
+            warnings.push(Warning::PasswordsReadable { path: path.to_owned() });
+        }
         match Mistakes::new(mistakes) {
             None => Ok(Loaded { config, warnings }),
             Some(mistakes) => Err(mistakes.into()),
         }
     }
+}
+
+/// Whether more than the file's owner may read it.
+fn others_may_read(path: &Path) -> bool {
+    const OTHERS: u32 = 0o044;
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & OTHERS != 0)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigErrors> {

@@ -17,6 +17,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("memory_limit", "limits.memory_max"),
     ("message_size_limit", "limits.packet_bytes_max"),
     ("persistence_location", "data_dir"),
+    ("password_file", "listener.credential.scram_sha_256"),
     ("persistent_client_expiration", "session.expiry_v3"),
     ("port", "listener.address"),
     ("retain_available", "listener.retain"),
@@ -44,9 +45,19 @@ pub(super) fn key(table: &Table, unknown: &str) -> Option<String> {
 }
 
 pub(super) fn table(unknown: &str) -> Option<String> {
-    let names = raw::TABLES.iter().map(|table| table.name).filter(|name| !name.is_empty());
-    let near = nearest(unknown, names)?;
-    Table::named(near).map(|table| format!("{}", Header(table)))
+    nearest_table(unknown, raw::TABLES.iter().filter(|table| table.form != Form::Root))
+}
+
+/// The table within `outer` that was meant by an unknown one.
+pub(super) fn table_in(outer: &Table, unknown: &str) -> Option<String> {
+    nearest_table(unknown, outer.nested())
+}
+
+fn nearest_table(unknown: &str, tables: impl Iterator<Item = &'static Table>) -> Option<String> {
+    let tables: Vec<_> = tables.collect();
+    let near = nearest(unknown, tables.iter().map(|table| table.own_name()))?;
+    let table = tables.into_iter().find(|table| table.own_name() == near)?;
+    Some(Header(table).to_string())
 }
 
 /// One of several words: a variable's name, or a value out of a few.
@@ -62,7 +73,7 @@ impl std::fmt::Display for Header<'_> {
         match self.0.form {
             Form::Root => write!(to, "the top of the file"),
             Form::Single => write!(to, "[{}]", self.0.name),
-            Form::Repeated => write!(to, "[[{}]]", self.0.name),
+            Form::Repeated | Form::Nested => write!(to, "[[{}]]", self.0.name),
         }
     }
 }
@@ -71,13 +82,13 @@ impl std::fmt::Display for Header<'_> {
 pub(super) fn within(table: &Table) -> String {
     match table.form {
         Form::Root => "at the top of the file".to_owned(),
-        Form::Single | Form::Repeated => format!("in {}", Header(table)),
+        Form::Single | Form::Repeated | Form::Nested => format!("in {}", Header(table)),
     }
 }
 
 /// "`level` in [log]", from `log.level`.
 fn located(path: &str) -> String {
-    let (name, key) = path.split_once('.').unwrap_or(("", path));
+    let (name, key) = path.rsplit_once('.').unwrap_or(("", path));
     match Table::named(name) {
         Some(table) => format!("`{key}` {}", within(table)),
         None => format!("`{path}`"),

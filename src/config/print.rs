@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES};
 use super::checked::{
-    Anonymous, Config, ConnectionsMax, Features, Limits, Listener, MemoryMax, OutboundLimits,
-    RetainedLimits, SessionExpiryMax, SessionLimits, SysInterval,
+    Anonymous, Config, ConnectionsMax, Credential, Features, Limits, Listener, MemoryMax,
+    OutboundLimits, RetainedLimits, Secret, SessionExpiryMax, SessionLimits, SysInterval,
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
+use super::source::HIDDEN;
 use super::value;
 use crate::topic::TopicName;
 
@@ -105,7 +106,8 @@ fn listener(listener: &Listener, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(to, "address = {}", text(&listener.address.to_string()))?;
     writeln!(to, "protocol = {}", word(PROTOCOLS, &listener.protocol))?;
     writeln!(to, "anonymous = {anonymous}")?;
-    features(&listener.features, to)
+    features(&listener.features, to)?;
+    listener.credentials.iter().try_for_each(|it| credential(it, to))
 }
 
 fn features(features: &Features, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +119,17 @@ fn features(features: &Features, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(to, "wildcards = {}", features.wildcards)?;
     writeln!(to, "shared = {}", features.shared)?;
     writeln!(to, "subscription_ids = {}", features.subscription_ids)
+}
+
+/// A comment in place of the secret: a made-up value would be loaded again as if it were one.
+fn credential(credential: &Credential, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let key = match &credential.secret {
+        Secret::Password(_) => "password",
+        Secret::Scram(_) => "scram_sha_256",
+    };
+    writeln!(to, "\n[[listener.credential]]")?;
+    writeln!(to, "username = {}", text(&credential.username))?;
+    writeln!(to, "# {key} = {HIDDEN}")
 }
 
 /// The word for a choice. The lists of words are those that are read, so none is missing.

@@ -85,6 +85,8 @@ pub(super) enum Form {
     Single,
     /// `[[name]]`
     Repeated,
+    /// `[[outer.name]]`, within each `[[outer]]`; such a table's name is both.
+    Nested,
 }
 
 /// Writes the structs and the list of their keys from one source, so that they cannot differ.
@@ -93,6 +95,7 @@ macro_rules! document {
         { $($key:ident),* $(,)? }
         $([$table:ident] $Table:ident { $($field:ident),* $(,)? })*
         each [$list:ident] $List:ident { $($item:ident),* $(,)? }
+            with [$inner:ident] $Inner:ident { $($part:ident),* $(,)? }
     ) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(default)]
@@ -114,6 +117,13 @@ macro_rules! document {
         #[serde(default)]
         pub(super) struct $List {
             $(pub(super) $item: Field,)*
+            pub(super) $inner: Vec<Spanned<$Inner>>,
+        }
+
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $Inner {
+            $(pub(super) $part: Field,)*
         }
 
         pub(super) const TABLES: &[Table] = &[
@@ -127,6 +137,11 @@ macro_rules! document {
                 name: stringify!($list),
                 keys: &[$(stringify!($item)),*],
                 form: Form::Repeated,
+            },
+            Table {
+                name: concat!(stringify!($list), ".", stringify!($inner)),
+                keys: &[$(stringify!($part)),*],
+                form: Form::Nested,
             },
         ];
     };
@@ -175,7 +190,7 @@ document! {
         wildcards,
         shared,
         subscription_ids,
-    }
+    } with [credential] Credential { username, password, scram_sha_256 }
 }
 
 impl Raw {
@@ -188,6 +203,31 @@ impl Table {
     /// The table with this name; `""` holds the keys outside any table.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         TABLES.iter().find(|table| table.name == name)
+    }
+
+    /// The tables that each table of this name may hold.
+    pub(super) fn nested(&self) -> impl Iterator<Item = &'static Self> {
+        TABLES.iter().filter(|table| table.outer() == Some(self.name))
+    }
+
+    fn outer(&self) -> Option<&'static str> {
+        match self.form {
+            Form::Nested => self.name.rsplit_once('.').map(|(outer, _)| outer),
+            Form::Root | Form::Single | Form::Repeated => None,
+        }
+    }
+
+    /// What it is called within the table that holds it.
+    pub(super) fn own_name(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or(self.name, |(_, name)| name)
+    }
+
+    /// Whether the whole table, or each of its keys, has an environment variable to itself.
+    pub(super) fn is_single(&self) -> bool {
+        match self.form {
+            Form::Root | Form::Single => true,
+            Form::Repeated | Form::Nested => false,
+        }
     }
 
     /// `limits.packet_bytes_max`, or `workers`.

@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
     /// What is written there, short enough for a sentence.
     fn found(&self, span: &Span, in_file: bool) -> String {
         const CHARS_MAX: usize = 40;
-        let text = self.source.text(span);
+        let text = self.source.shown(span);
         let line = text.lines().next().unwrap_or_default();
         let mut short: String = line.chars().take(CHARS_MAX).collect();
         if short.len() < text.len() {

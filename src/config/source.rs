@@ -19,7 +19,12 @@ pub(super) struct Source {
     path: Option<PathBuf>,
     file: String,
     settings: Vec<Setting>,
+    /// Stretches of the file that nobody is shown, in any order.
+    secrets: Vec<Span>,
 }
+
+/// What stands for a secret wherever it would be shown.
+pub(super) const HIDDEN: &str = "(hidden)";
 
 /// One value from outside the file.
 #[derive(Debug)]
@@ -70,13 +75,19 @@ impl Setting {
 
 impl Source {
     pub(super) fn new(path: Option<PathBuf>, file: String, settings: Vec<Setting>) -> Self {
-        let mut source = Self { path, file, settings };
+        let mut source = Self { path, file, settings, secrets: Vec::new() };
         let mut start = source.file.len() + 1;
         for setting in &mut source.settings {
             setting.start = start;
             start = setting.value_span().end + 1;
         }
         source
+    }
+
+    /// From here on these stretches of the file are never shown.
+    pub(super) fn hide(&mut self, secrets: Vec<Span>) {
+        self.secrets = secrets;
+        self.secrets.sort_by_key(|span| span.start);
     }
 
     pub(super) fn file(&self) -> &str {
@@ -101,6 +112,30 @@ impl Source {
         }
     }
 
+    /// The same for somebody to read: without secrets.
+    pub(super) fn shown(&self, span: &Span) -> String {
+        match self.setting_at(span.start) {
+            Some(setting) => setting.value.clone(),
+            None => self.unsecret(span.clone()),
+        }
+    }
+
+    /// A stretch of the file with something else for its secrets.
+    fn unsecret(&self, range: Span) -> String {
+        let mut shown = String::new();
+        let mut from = range.start;
+        for secret in &self.secrets {
+            if secret.start >= range.end || secret.end <= from {
+                continue;
+            }
+            shown.push_str(self.file.get(from..secret.start.max(from)).unwrap_or_default());
+            shown.push_str(HIDDEN);
+            from = secret.end.min(range.end);
+        }
+        shown.push_str(self.file.get(from..range.end).unwrap_or_default());
+        shown
+    }
+
     pub(super) fn place(&self, span: &Span) -> Place {
         match self.setting_at(span.start) {
             Some(setting) => setting_place(setting, span),
@@ -116,6 +151,7 @@ impl Source {
         let end = floor_boundary(&self.file, span.end.max(start));
         let marked = self.file.get(start..end).unwrap_or_default();
         let marked = marked.lines().next().unwrap_or_default();
+        let shown_head = self.unsecret(start - head.len()..start);
         Place {
             offset: span.start,
             origin: Origin::File {
@@ -123,9 +159,9 @@ impl Source {
                 line: before.matches('\n').count() + 1,
                 column: head.chars().count() + 1,
             },
-            text: format!("{head}{tail}"),
-            indent: head.chars().count(),
-            width: marked.chars().count(),
+            text: format!("{shown_head}{}", self.unsecret(start..start + tail.len())),
+            indent: shown_head.chars().count(),
+            width: self.unsecret(start..start + marked.len()).chars().count(),
         }
     }
 }

@@ -21,6 +21,29 @@ pub(crate) fn uncommented(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// The examples in the file's prose, indented behind `#`.
+pub(crate) fn examples(text: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("#   "));
+    let toml = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+    toml.map(|line| format!("{line}\n")).collect()
+}
+
+/// The keys of a table, also of the tables in it, each with its table's name.
+fn keys(prefix: &str, table: &toml::Table, keys_found: &mut BTreeSet<String>) {
+    for (name, value) in table {
+        let path = format!("{prefix}{name}");
+        match value {
+            toml::Value::Table(inner) => keys(&format!("{path}."), inner, keys_found),
+            toml::Value::Array(tables) => {
+                for inner in tables.iter().filter_map(toml::Value::as_table) {
+                    keys(&format!("{path}."), inner, keys_found);
+                }
+            }
+            _ => drop(keys_found.insert(path)),
+        }
+    }
+}
+
 /// What is wrong with the file as documentation, if anything.
 fn undocumented(text: &str) -> Vec<String> {
     let active = uncommented(text);
@@ -28,18 +51,9 @@ fn undocumented(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
 
     let mut documented = BTreeSet::new();
-    for (name, value) in &document {
-        match value {
-            toml::Value::Table(keys) => {
-                documented.extend(keys.keys().map(|key| format!("{name}.{key}")));
-            }
-            toml::Value::Array(tables) => {
-                let keys = tables.iter().filter_map(toml::Value::as_table).flat_map(|it| it.keys());
-                documented.extend(keys.map(|key| format!("{name}.{key}")));
-            }
-            _ => drop(documented.insert(name.clone())),
-        }
-    }
+    keys("", &document, &mut documented);
+    // What is in no default, a credential, is only shown.
+    keys("", &examples(text).parse().unwrap(), &mut documented);
     let known: BTreeSet<String> = config::keys().collect();
     wrong.extend(known.difference(&documented).map(|key| format!("{key} is missing")));
     wrong.extend(documented.difference(&known).map(|key| format!("{key} is unknown")));
@@ -66,6 +80,16 @@ fn the_documented_file_lists_every_key_with_its_default() {
 }
 
 #[test]
+fn the_example_of_the_documented_file_is_right() {
+    let text = fs::read_to_string(documented_file()).unwrap();
+
+    let listeners = load("example", &examples(&text), &[]).unwrap().config.listeners;
+
+    let users = listeners[0].credentials.iter().map(|it| it.username.as_str());
+    assert_eq!(users.collect::<Vec<_>>(), ["sensor-1", "sensor-2"]);
+}
+
+#[test]
 fn the_test_of_the_documented_file_can_fail() {
     let text = fs::read_to_string(documented_file()).unwrap();
     let wrong = |from: &str, to: &str| {
@@ -85,6 +109,10 @@ fn the_test_of_the_documented_file_can_fail() {
             "limits.topic_level_max is unknown",
             "with every option active it is not the default"
         ]
+    );
+    assert_eq!(
+        wrong("#   password = ", "#   pass = "),
+        ["listener.credential.password is missing", "listener.credential.pass is unknown"]
     );
     assert_eq!(
         wrong("#workers = \"auto\"", "workers = \"auto\""),

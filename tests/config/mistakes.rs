@@ -80,7 +80,7 @@ dunlin.toml:1:2: unknown table [zzz]
   |
 1 | [zzz]
   |  ^^^
-  = allowed: [storage], [limits], [session], [outbound], [retained], [shared], [sys], [log], [[listener]]
+  = allowed: [storage], [limits], [session], [outbound], [retained], [shared], [sys], [log], [[listener]], [[listener.credential]]
 ",
     ),
     (
@@ -515,6 +515,106 @@ dunlin.toml:2:1: not valid TOML: duplicate key
   |
 2 | workers = 2
   | ^^^^^^^
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[[listener.credentials]]\nusername = \"a\"",
+        "\
+dunlin.toml:3:12: unknown table [listener.credentials]
+  |
+3 | [[listener.credentials]]
+  |            ^^^^^^^^^^^
+  = did you mean [[listener.credential]]?
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[listener.credential]\nusername = \"a\"",
+        "\
+dunlin.toml:3:11: `listener.credential` has the wrong form
+  |
+3 | [listener.credential]
+  |           ^^^^^^^^^^
+  = write it as [[listener.credential]]
+",
+    ),
+    (
+        "[[listener.credential]]\nusername = \"a\"\npassword = \"p\"",
+        "\
+dunlin.toml:1:3: `listener` has the wrong form
+  |
+1 | [[listener.credential]]
+  |   ^^^^^^^^
+  = write it as [[listener]]
+",
+    ),
+    (
+        "[[credential]]\nusername = \"a\"",
+        "\
+dunlin.toml:1:3: unknown table [credential]
+  |
+1 | [[credential]]
+  |   ^^^^^^^^^^
+  = did you mean [[listener.credential]]?
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\nusername = \"a\"",
+        "\
+dunlin.toml:3:1: unknown key `username`
+  |
+3 | username = \"a\"
+  | ^^^^^^^^
+  = did you mean `username` in [[listener.credential]]?
+",
+    ),
+    (
+        "password_file = \"passwd\"",
+        "\
+dunlin.toml:1:1: unknown key `password_file`
+  |
+1 | password_file = \"passwd\"
+  | ^^^^^^^^^^^^^
+  = did you mean `scram_sha_256` in [[listener.credential]]?
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[[listener.credential]]\npassword = \"p\"",
+        "\
+dunlin.toml:3:1: `listener.credential.username` is missing
+  |
+3 | [[listener.credential]]
+  | ^^^^^^^^^^^^^^^^^^^^^^^
+  = allowed: 1 to 256 bytes of text without control characters
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[[listener.credential]]\nusername = \"a\"",
+        "\
+dunlin.toml:3:1: `listener.credential.password` is missing
+  |
+3 | [[listener.credential]]
+  | ^^^^^^^^^^^^^^^^^^^^^^^
+  = allowed: `password`, or `scram_sha_256` in its place
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[[listener.credential]]\nusername = \"\\u00AD\"\npassword = \"p\"",
+        "\
+dunlin.toml:4:12: `listener.credential.username` cannot be \"\\u00AD\"
+  |
+4 | username = \"\\u00AD\"
+  |            ^^^^^^^^
+  = allowed: 1 to 256 bytes of text without control characters
+",
+    ),
+    (
+        "[[listener]]\naddress = \"[::1]:1\"\n[[listener.credential]]\nusername = \"a\"\npassword = \"p\"\n[[listener.credential]]\nusername = \"a\"\npassword = \"q\"",
+        "\
+dunlin.toml:7:12: this listener has another credential of `a`
+  |
+7 | username = \"a\"
+  |            ^^^
+  = each user of a listener has one credential
 ",
     ),
 ];
