@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, EngineError};
 use crate::change::SessionExpiry;
 use crate::cluster::{Cluster, Standalone};
 use crate::config::{
@@ -44,6 +44,8 @@ const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 pub enum DaemonError {
     #[error("cannot listen on {address} (address of listener `{listener}`): {}", explain(source))]
     Listen { listener: String, address: SocketAddr, source: io::Error },
+    #[error("cannot check who connects to listener `{listener}`: {source}")]
+    Engine { listener: String, source: EngineError },
     #[error("cannot start the workers: {0}")]
     Workers(io::Error),
     #[error("cannot wait for signals: {0}")]
@@ -130,8 +132,9 @@ fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, Daemon
         let opened = Door::open(listener).and_then(|door| Ok((door.address()?, door)));
         match opened {
             Ok((address, door)) => {
-                let authenticator = Authenticator::of(listener);
                 let name = listener.name.clone();
+                let authenticator = Authenticator::of(listener)
+                    .map_err(|source| DaemonError::Engine { listener: name.clone(), source })?;
                 let features = features(&listener.features);
                 entrances.push((address, Entrance { name, door, authenticator, features }));
             }

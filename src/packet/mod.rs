@@ -35,6 +35,7 @@ mod client_id;
 mod conn_ack;
 mod connect;
 mod disconnect;
+mod identity;
 mod publish;
 mod subscribe;
 mod unsubscribe;
@@ -51,6 +52,7 @@ pub use decoder::{Frame, Framing, PACKET_BYTES_MAX, Packet, frame};
 pub use disconnect::Disconnect;
 pub use error::{DecodeError, MalformedPacket, PropertyPlace, ProtocolViolation};
 pub use forwarded::{Forwarded, ForwardedParts, ForwardedProperties};
+pub use identity::{Identity, UserName};
 pub use ids::{
     AuthenticationData, PacketId, PacketType, PayloadFormatIndicator, ProtocolVersion,
     ProtocolVersions, QoS, ReceiveMaximum, SubscriptionId,

@@ -69,7 +69,7 @@ pub(super) async fn handshake(
     }
     let credentials = Credentials { username: connect.username, password: connect.password };
     match facts.authenticator.decide(&credentials).await {
-        Decision::Admitted => {}
+        Decision::Admitted(_) => {}
         Decision::AnonymousRefused => {
             return Err(refuse(ProtocolError::Anonymous { listener: facts.name.clone() }));
         }
