@@ -147,7 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn serve(options: Options) -> Exit {
     let (file, overrides) = options.split();
     match Config::load(file.as_deref(), std::env::vars_os(), &overrides) {
-        Ok(Loaded { config, warnings }) => match daemon::run(&config, &warnings) {
+        Ok(Loaded { config, warnings }) => match daemon::run(config, &warnings) {
             Ok(()) => Exit::Done,
             Err(error) => {
                 complain(&format_args!("dunlin: {error}"));

@@ -58,8 +58,8 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(config: &Config, warnings: &[Warning]) -> Result<(), DaemonError> {
-    start_log(config);
+pub fn run(config: Config, warnings: &[Warning]) -> Result<(), DaemonError> {
+    start_log(&config);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -72,16 +72,18 @@ pub fn run(config: &Config, warnings: &[Warning]) -> Result<(), DaemonError> {
 }
 
 /// Starts everything and serves until a signal says stop; the server that is then to be stopped.
-async fn serve(config: &Config) -> Result<Server, DaemonError> {
+async fn serve(mut config: Config) -> Result<Server, DaemonError> {
     let mut stop = [SignalKind::terminate(), SignalKind::interrupt()]
         .map(signal)
         .into_iter()
         .collect::<io::Result<Vec<_>>>()
         .map_err(DaemonError::Signals)?;
-    let entrances = open_entrances(config)?;
-    let connections_max = connections_max(config);
+    let entrances = open_entrances(&config)?;
+    // The engines have made their keys; no password stays.
+    config.forget_credentials();
+    let connections_max = connections_max(&config);
     let metrics = Arc::new(Metrics::new(config.workers.get()));
-    let limits = router_limits(config);
+    let limits = router_limits(&config);
     let memory_max = limits.memory_bytes_max;
     let journal = storage::open(&config.storage);
     let shared = Shared {
@@ -97,7 +99,7 @@ async fn serve(config: &Config) -> Result<Server, DaemonError> {
         },
     };
     let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
-    print_banner(config, &entrances).map_err(DaemonError::Banner)?;
+    print_banner(&config, &entrances).map_err(DaemonError::Banner)?;
     tracing::info!(workers = config.workers, connections_max, memory_max, "started");
     let doors = entrances.into_iter().map(|(_, entrance)| server.serve(entrance)).collect();
     let name = serve_until(doors, &mut stop).await;
@@ -289,10 +291,11 @@ fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Re
     let mut out = io::stdout().lock();
     writeln!(out, "dunlin {}", env!("CARGO_PKG_VERSION"))?;
     for (address, entrance) in entrances {
-        let listener = config.listeners.iter().find(|listener| listener.name == entrance.name);
-        let admits = match listener.map(|listener| listener.anonymous) {
-            Some(Anonymous::Allowed) => "anonymous",
-            Some(Anonymous::Refused) | None => "no anonymous clients",
+        let admits = match &entrance.authenticator {
+            Authenticator::Anonymous(Anonymous::Allowed) => "anonymous",
+            Authenticator::Anonymous(Anonymous::Refused) => "no anonymous clients",
+            Authenticator::Scram { others: Anonymous::Allowed, .. } => "anonymous, SCRAM-SHA-256",
+            Authenticator::Scram { others: Anonymous::Refused, .. } => "SCRAM-SHA-256",
         };
         writeln!(out, "  listening on {address} (mqtt, {admits})")?;
     }

@@ -96,6 +96,8 @@ pub struct Counters {
     pub connects_refused: Counter,
     /// Sessions that ended because nobody came back to them in time.
     pub sessions_expired: Counter,
+    /// Clients that did not prove to be who they said, at CONNECT or later.
+    pub authentications_failed: Counter,
     /// PUBLISH or SUBSCRIBE entries answered with a refusal.
     pub refusals: Counter,
     pub dropped_offline: Counter,

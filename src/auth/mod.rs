@@ -106,6 +106,8 @@ pub enum Cause {
     UnknownUser,
     #[error("the password is wrong")]
     WrongPassword,
+    #[error("the connection belongs to another user")]
+    OtherUser,
     #[error("the operating system gives no random numbers")]
     NoRandom,
 }
@@ -155,7 +157,8 @@ impl Authenticator {
             return Err(Rejected { username: None, cause: Cause::Malformed });
         };
         let state = std::mem::replace(&mut exchange.0, State::Over);
-        match (state, data) {
+        // No message of the method is empty.
+        match (state, data.filter(|data| !data.is_empty())) {
             (State::Begun, None) => {
                 exchange.0 = State::Invited;
                 Ok(Step::Challenge(None))

@@ -302,6 +302,15 @@ pub(super) fn usable_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+impl Config {
+    /// Lets go of what proves users once nobody needs it here any more.
+    pub fn forget_credentials(&mut self) {
+        for listener in &mut self.listeners {
+            listener.credentials = Vec::new();
+        }
+    }
+}
+
 impl Listener {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {

@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::accept::ListenerFacts;
+use super::authentication::{Admitted, authenticate};
 use super::input::{Appetite, Read, packets};
 use super::limiter::Admission;
 use super::session_task::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
-use crate::auth::{Credentials, Decision};
+use crate::auth::Rejected;
 use crate::packet::{self, ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
 use crate::router::{Attach, Attached, Flags, Memory};
 use crate::session::{self, Accepted, ProtocolError};
@@ -30,7 +31,26 @@ pub(super) enum Failure {
         answer: Vec<u8>,
         client_id: String,
     },
-    /// Closed or broken before a CONNECT was complete: a probe, or a client that changed its mind.
+    /// The client is refused because it did not prove to be who it says.
+    Unproven {
+        rejected: Rejected,
+        answer: Vec<u8>,
+        client_id: String,
+    },
+    /// Closed or broken before the handshake was over: a probe, or a client that changed its mind.
+    Closed,
+    Shutdown,
+}
+
+/// Why a packet did not come.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// What came is no packet; a client may be told in this version.
+    NoPacket {
+        error: DecodeError,
+        version: Option<ProtocolVersion>,
+    },
+    TooLate,
     Closed,
     Shutdown,
 }
@@ -43,12 +63,13 @@ pub(super) async fn handshake(
     admission: Admission,
 ) -> Result<Dialogue, Failure> {
     let deadline = Instant::now() + worker.shared.connect_timeout;
-    let bytes = poll_fn(|context| {
-        let polled = poll_connect(context, worker, stream, deadline);
+    let first = poll_fn(|context| {
+        let polled = poll_packet(context, worker, stream, deadline);
         stream.account(0);
         polled
     })
-    .await?;
+    .await;
+    let bytes = first.map_err(Unread::failure_unread)?;
     let max = worker.shared.connect_bytes_max;
     let connect = match frame(&bytes, max).and_then(|framing| match framing {
         Framing::Complete(frame) => frame.decode_connect(),
@@ -67,19 +88,14 @@ pub(super) async fn handshake(
     if admission == Admission::Refused {
         return Err(refuse(ProtocolError::TooManyConnections));
     }
-    let credentials = Credentials { username: connect.username, password: connect.password };
-    match facts.authenticator.decide(&credentials).await {
-        Decision::Admitted(_) => {}
-        Decision::AnonymousRefused => {
-            return Err(refuse(ProtocolError::Anonymous { listener: facts.name.clone() }));
-        }
-    }
+    let mut admitted = authenticate(worker, stream, facts, &connect, deadline).await?;
     let limits = &worker.shared.router.limits().session;
     let accepted =
         session::accept(&connect, limits, &facts.features, assigned_client_id, Instant::now());
-    let accepted = accepted.map_err(refuse)?;
+    let mut accepted = accepted.map_err(refuse)?;
+    accepted.prove(admitted.proof.take(), limits).map_err(refuse)?;
     check_memory(worker, &accepted).map_err(refuse)?;
-    attach(worker, stream, accepted, &connect).await
+    attach(worker, stream, accepted, admitted, &connect).await
 }
 
 /// While memory is scarce everybody is let in: who comes back drains what waits for it, or ends it.
@@ -104,12 +120,14 @@ async fn attach(
     worker: &Rc<Worker>,
     stream: &Stream,
     accepted: Accepted,
+    admitted: Admitted,
     connect: &Connect<'_>,
 ) -> Result<Dialogue, Failure> {
     let claim = worker.shared.cluster.claim(&accepted.client_id).await;
     let epoch = claim.map_err(|_| refuse(connect, ProtocolError::Unclaimed))?;
     let Accepted { client_id, clean_start, expiry, terms, will, connection, server_side } =
         accepted;
+    let Admitted { identity, authentication, .. } = admitted;
     let router = &worker.shared.router;
     let limits = &router.limits().session;
     let wire = stream.wire();
@@ -125,6 +143,7 @@ async fn attach(
     tracing::debug!(
         client_id = %attached.attachment.client_id(),
         peer = %stream.peer(),
+        ?identity,
         version = %terms.version,
         session_present = attached.session_present,
         took_over = attached.took_over,
@@ -132,73 +151,110 @@ async fn attach(
     );
     let Attached { attachment, replaying, .. } = attached;
     let replaying = replaying && connection.replays();
-    Ok(Dialogue { attachment, connection, replaying, filled_in: None })
+    Ok(Dialogue { attachment, connection, replaying, filled_in: None, authentication })
 }
 
-/// Waits for a whole CONNECT and gives it on its own; what follows it stays in the input.
-fn poll_connect(
+/// Waits for a whole packet and gives it on its own; what follows it stays in the input.
+pub(super) fn poll_packet(
     context: &mut Context<'_>,
     worker: &Rc<Worker>,
     stream: &mut Stream,
     deadline: Instant,
-) -> Poll<Result<Vec<u8>, Failure>> {
+) -> Poll<Result<Vec<u8>, Unread>> {
     stream.register(context);
     let flags = stream.flags();
     if flags.has(Flags::SHUTDOWN) {
-        return Poll::Ready(Err(Failure::Shutdown));
+        return Poll::Ready(Err(Unread::Shutdown));
     }
     if Instant::now() >= deadline {
-        return Poll::Ready(Err(refuse_unread(None, ProtocolError::ConnectTimeout)));
+        return Poll::Ready(Err(Unread::TooLate));
     }
     stream.arm(worker, deadline);
     let max = worker.shared.connect_bytes_max;
     let mut shared = worker.read_buffer.borrow_mut();
     let mut courier = worker.courier.borrow_mut();
     loop {
-        let read = match stream.poll_read(context, &mut shared) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(read)) => read,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::Closed)),
-        };
-        let mut connect = None;
+        let mut first = None;
         let take_first = |_: Frame<'_>, packet: &[u8]| {
-            connect = Some(packet.to_vec());
+            first = Some(packet.to_vec());
             Ok::<_, DecodeError>(Appetite::Enough)
         };
         let own;
-        let bytes = match read {
-            Read::End => return Poll::Ready(Err(Failure::Closed)),
-            Read::Shared { read, filled } => {
-                courier.counters().bytes_received.add(read as u64);
-                shared.get(..filled).unwrap_or_default()
-            }
-            Read::Own { read } => {
-                courier.counters().bytes_received.add(read as u64);
-                own = stream.input().take();
-                &own
+        let bytes = if stream.input().has_fresh() {
+            // What came together with the packet before.
+            own = stream.input().take();
+            &own
+        } else {
+            match stream.poll_read(context, &mut shared) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_) | Ok(Read::End)) => return Poll::Ready(Err(Unread::Closed)),
+                Poll::Ready(Ok(Read::Shared { read, filled })) => {
+                    courier.counters().bytes_received.add(read as u64);
+                    shared.get(..filled).unwrap_or_default()
+                }
+                Poll::Ready(Ok(Read::Own { read })) => {
+                    courier.counters().bytes_received.add(read as u64);
+                    own = stream.input().take();
+                    &own
+                }
             }
         };
         match packets(bytes, max, take_first) {
             Err(error) => {
                 let version = version_to_refuse(bytes, &error);
-                return Poll::Ready(Err(refuse_unread(version, error.into())));
+                return Poll::Ready(Err(Unread::NoPacket { error, version }));
             }
             Ok(left) => {
                 stream.input().keep(bytes, left, &mut courier);
-                if let Some(connect) = connect {
-                    return Poll::Ready(Ok(connect));
+                if let Some(first) = first {
+                    return Poll::Ready(Ok(first));
                 }
             }
         }
     }
 }
 
+impl Unread {
+    /// For the first packet, of which nothing is known.
+    fn failure_unread(self) -> Failure {
+        match self {
+            Self::NoPacket { error, version } => refuse_unread(version, error.into()),
+            Self::TooLate => refuse_unread(None, ProtocolError::ConnectTimeout),
+            Self::Closed => Failure::Closed,
+            Self::Shutdown => Failure::Shutdown,
+        }
+    }
+
+    /// For a packet that follows this CONNECT.
+    pub(super) fn failure(self, connect: &Connect<'_>) -> Failure {
+        match self {
+            Self::NoPacket { error, .. } => refuse(connect, error.into()),
+            Self::TooLate => refuse(connect, ProtocolError::AuthenticationTimeout),
+            Self::Closed => Failure::Closed,
+            Self::Shutdown => Failure::Shutdown,
+        }
+    }
+}
+
+impl Failure {
+    /// Whatever was wrong, the client is told the same.
+    pub(super) fn unproven(connect: &Connect<'_>, rejected: Rejected) -> Self {
+        let answer = refusal(connect, &ProtocolError::AuthenticationFailed);
+        Self::Unproven { rejected, answer, client_id: connect.client_id.to_owned() }
+    }
+}
+
 /// Refuses a CONNECT that was understood.
-fn refuse(connect: &Connect<'_>, error: ProtocolError) -> Failure {
+pub(super) fn refuse(connect: &Connect<'_>, error: ProtocolError) -> Failure {
+    let answer = refusal(connect, &error);
+    Failure::Refused { error, answer, client_id: connect.client_id.to_owned() }
+}
+
+fn refusal(connect: &Connect<'_>, error: &ProtocolError) -> Vec<u8> {
     let mut answer = Vec::new();
     let maximum = session::maximum_packet_size(connect);
-    session::refused(connect.version, maximum, &error, &mut answer);
-    Failure::Refused { error, answer, client_id: connect.client_id.to_owned() }
+    session::refused(connect.version, maximum, error, &mut answer);
+    answer
 }
 
 /// Refuses what was not, in the version it seems to be of.

@@ -4,6 +4,7 @@
 //! - [`accept`]: an accept loop for each listener, which no error ends.
 //! - [`worker`]: one thread with its runtime, and everything its connections share.
 //! - [`handshake`]: CONNECT, authentication, a claim, the Session.
+//! - [`authentication`]: AUTH packets, before the CONNACK and after it.
 //! - [`session_task`]: one connection from its CONNACK to its end; [`turn`]: one packet.
 //! - [`input`]: bytes to packets through one buffer for all connections of a worker.
 //! - [`pause`]: why a client is not read from for a while.
@@ -14,6 +15,7 @@
 //! task; nothing in between awaits, and no channel or second task stands on that way.
 
 mod accept;
+mod authentication;
 mod handshake;
 mod input;
 mod limiter;

@@ -21,6 +21,7 @@ use super::pause::{Pause, PauseReason};
 use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
 use super::worker::{Arrival, Enlisted, Worker, now};
+use crate::auth::Rejected;
 use crate::change::CommitNumber;
 use crate::packet::{DecodeError, Frame, Packet, PacketType, QoS};
 use crate::router::{Courier, Ending, Episode, Flags, Leave, Leaving, Memory, Signal, Step, Wire};
@@ -67,6 +68,7 @@ pub(super) struct Stream {
 /// A connected client.
 struct Client<'w> {
     worker: &'w Rc<Worker>,
+    facts: &'w ListenerFacts,
     stream: Stream,
     dialogue: Dialogue,
     /// Since when output waits for the client to read.
@@ -162,9 +164,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let shaken = Box::pin(handshake(&worker, &mut stream, &facts, place.admission)).await;
     match shaken {
         Ok(dialogue) => {
-            let worker = &worker;
+            let (worker, facts) = (&worker, &*facts);
             let mut client = Client {
                 worker,
+                facts,
                 stream,
                 dialogue,
                 blocked: None,
@@ -174,7 +177,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
                 overdue: false,
             };
             let end = poll_fn(|context| client.poll(context)).await;
-            Box::pin(client.finish(end, &facts)).await;
+            Box::pin(client.finish(end)).await;
         }
         Err(failure) => Box::pin(refuse(&worker, stream, &facts, failure)).await,
     }
@@ -366,6 +369,7 @@ impl Client<'_> {
             let mut turn = Turn {
                 dialogue: &mut self.dialogue,
                 router,
+                authenticator: &self.facts.authenticator,
                 courier: &mut *courier,
                 answers: &mut answers,
             };
@@ -424,19 +428,23 @@ impl Client<'_> {
     }
 
     /// Ends the connection: the Session is left first, so that nothing more is delivered to it.
-    async fn finish(self, end: End, facts: &ListenerFacts) {
+    async fn finish(self, end: End) {
         let connection = &self.dialogue.connection;
         let (ending, goodbye, patience) = match &end {
             End::Farewell(farewell) => (Ending::Farewell(*farewell), Vec::new(), None),
             End::Closed => (Ending::Lost, Vec::new(), None),
             End::Superseded => (Ending::Lost, Vec::new(), Some(GOODBYE)),
             End::Protocol(error) => (Ending::Lost, connection.goodbye(error), Some(GOODBYE)),
+            End::Unproven(_) => {
+                let goodbye = connection.goodbye(&ProtocolError::AuthenticationFailed);
+                (Ending::Lost, goodbye, Some(GOODBYE))
+            }
             End::Shutdown => {
                 let goodbye = connection.goodbye(&ProtocolError::ShuttingDown);
                 (Ending::Shutdown, goodbye, Some(self.worker.patience.get()))
             }
         };
-        self.log(&end, facts);
+        self.log(&end);
         let Self { worker, mut stream, dialogue, .. } = self;
         let left = poll_fn(|context| {
             let mut courier = worker.courier.borrow_mut();
@@ -465,9 +473,9 @@ impl Client<'_> {
         linger(worker, &mut stream).await;
     }
 
-    fn log(&self, end: &End, facts: &ListenerFacts) {
+    fn log(&self, end: &End) {
         let client_id = self.dialogue.attachment.client_id();
-        let (peer, listener) = (self.stream.peer, &facts.name);
+        let (peer, listener) = (self.stream.peer, &self.facts.name);
         match end {
             End::Protocol(error) => {
                 self.worker.courier.borrow().counters().protocol_errors.add(1);
@@ -475,6 +483,10 @@ impl Client<'_> {
                 self.worker.log.line(|suppressed| {
                     tracing::info!(listener, %peer, %client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "closed a client");
                 });
+            }
+            End::Unproven(rejected) => {
+                let client_id = client_id.as_str();
+                log_unproven(self.worker, listener, peer, client_id, rejected);
             }
             End::Farewell(_) | End::Closed | End::Superseded | End::Shutdown => {
                 tracing::debug!(listener, %peer, %client_id, end = ?end, "disconnected");
@@ -488,6 +500,22 @@ fn may_stay(packet: &Packet<'_>) -> bool {
     let Packet::Publish(publish) = packet else { return false };
     let retained = publish.retain && !publish.payload.is_empty();
     retained || publish.delivery.qos() > QoS::AtMostOnce
+}
+
+/// Says who was not believed and why, which the client is not told.
+fn log_unproven(
+    worker: &Worker,
+    listener: &str,
+    peer: SocketAddr,
+    client_id: &str,
+    rejected: &Rejected,
+) {
+    let Rejected { username, cause } = rejected;
+    let username = username.as_deref();
+    worker.courier.borrow().counters().authentications_failed.add(1);
+    worker.log.line(|suppressed| {
+        tracing::info!(listener, %peer, client_id, username, %cause, suppressed, "auth_failed");
+    });
 }
 
 /// A second CONNECT is what it is, whatever else is wrong with it [MQTT-3.1.0-2].
@@ -558,7 +586,7 @@ async fn refuse(worker: &Worker, mut stream: Stream, facts: &ListenerFacts, fail
     let listener = &facts.name;
     let answer = match failure {
         Failure::Closed => {
-            tracing::debug!(listener, %peer, "closed without a CONNECT");
+            tracing::debug!(listener, %peer, "closed before a CONNACK");
             return;
         }
         Failure::Shutdown => return,
@@ -570,6 +598,11 @@ async fn refuse(worker: &Worker, mut stream: Stream, facts: &ListenerFacts, fail
             worker.log.line(|suppressed| {
                 tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "refused a client");
             });
+            answer
+        }
+        Failure::Unproven { rejected, answer, client_id } => {
+            worker.courier.borrow().counters().connects_refused.add(1);
+            log_unproven(worker, listener, peer, &client_id, &rejected);
             answer
         }
     };

@@ -5,10 +5,12 @@
 
 use smallvec::SmallVec;
 
+use super::authentication::Authentication;
+use crate::auth::{Authenticator, Rejected};
 use crate::change::{CommitNumber, Subscription};
 use crate::message::{AsItCame, Payload, Publication};
 use crate::packet::{
-    DecodeError, Delivery, FilterRequest, Packet, PacketId, ProtocolVersion, PubAck, PubComp,
+    Auth, DecodeError, Delivery, FilterRequest, Packet, PacketId, ProtocolVersion, PubAck, PubComp,
     PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck,
     Unsubscribe, UserProperties,
 };
@@ -23,6 +25,8 @@ pub(super) enum End {
     Farewell(Farewell),
     /// The client did something wrong, or is silent.
     Protocol(ProtocolError),
+    /// The client did not prove again to be who it is.
+    Unproven(Rejected),
     /// The connection is closed or broken.
     Closed,
     /// Another connection has the Session now.
@@ -33,6 +37,12 @@ pub(super) enum End {
 impl From<ProtocolError> for End {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
+    }
+}
+
+impl From<Rejected> for End {
+    fn from(rejected: Rejected) -> Self {
+        Self::Unproven(rejected)
     }
 }
 
@@ -49,6 +59,8 @@ pub(super) struct Dialogue {
     pub(super) connection: Connection,
     /// Retained Messages are still to be sent.
     pub(super) replaying: bool,
+    /// Of a client whose CONNECT named an Authentication Method.
+    pub(super) authentication: Option<Box<Authentication>>,
     /// In which scarcity of memory a message of the client stayed in it.
     pub(super) filled_in: Option<Episode>,
 }
@@ -83,6 +95,7 @@ struct PublishAnswer {
 pub(super) struct Turn<'a> {
     pub(super) dialogue: &'a mut Dialogue,
     pub(super) router: &'a Router,
+    pub(super) authenticator: &'a Authenticator,
     pub(super) courier: &'a mut Courier,
     pub(super) answers: &'a mut Answers,
 }
@@ -109,7 +122,7 @@ impl Turn<'_> {
                 Err(End::Farewell(self.dialogue.connection.disconnect(disconnect, limits)?))
             }
             Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()), // [MQTT-3.1.0-2]
-            Packet::Auth(_) => Err(ProtocolError::UnexpectedAuth.into()),
+            Packet::Auth(auth) => self.authenticate(auth),
             Packet::ConnAck(_) => Err(ProtocolError::FromServerOnly("CONNACK").into()),
             Packet::SubAck(_) => Err(ProtocolError::FromServerOnly("SUBACK").into()),
             Packet::UnsubAck(_) => Err(ProtocolError::FromServerOnly("UNSUBACK").into()),
@@ -119,6 +132,14 @@ impl Turn<'_> {
 
     fn version(&self) -> ProtocolVersion {
         self.dialogue.connection.version
+    }
+
+    fn authenticate(&mut self, auth: &Auth<'_>) -> Result<(), End> {
+        let Some(authentication) = &mut self.dialogue.authentication else {
+            return Err(ProtocolError::UnexpectedAuth.into()); // [MQTT-4.12.0-7]
+        };
+        let maximum = self.dialogue.connection.maximum_packet_size();
+        authentication.again(self.authenticator, auth, maximum, &mut self.answers.bytes)
     }
 
     fn promise(&mut self, commit: CommitNumber) {

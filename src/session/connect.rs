@@ -18,8 +18,8 @@ use super::will::Will;
 use crate::change::SessionExpiry;
 use crate::message::Message;
 use crate::packet::{
-    ClientId, ConnAck, ConnAckCode, ConnAckProperties, Connect, ConnectReturnCode, ProtocolVersion,
-    ReasonCode, ReceiveMaximum, Will as WillRequest,
+    AuthenticationData, ClientId, ConnAck, ConnAckCode, ConnAckProperties, Connect,
+    ConnectReturnCode, ProtocolVersion, ReasonCode, ReceiveMaximum, Will as WillRequest,
 };
 use crate::topic::TopicName;
 
@@ -46,6 +46,14 @@ pub struct ServerSide {
     pub session_expiry: Option<u32>,
     /// Begins the Topic Names that are the client's own, for the responses it waits for.
     pub response_information: Option<TopicName>,
+    pub proof: Option<Proof>,
+}
+
+/// What tells a client that its authentication is over, and by what the server proved itself.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub method: &'static str,
+    pub data: Vec<u8>,
 }
 
 /// A CONNECT that is in order.
@@ -73,9 +81,6 @@ pub fn accept(
     assign: impl FnOnce() -> ClientId,
     now: Instant,
 ) -> Result<Accepted, ProtocolError> {
-    if let Some(method) = connect.properties.authentication_method {
-        return Err(ProtocolError::AuthenticationMethod { method: method.to_owned() });
-    }
     let max = limits.client_id_bytes_max;
     if connect.client_id.len() > max {
         return Err(ProtocolError::ClientIdTooLong { max });
@@ -127,6 +132,17 @@ pub fn accept(
         connection,
         server_side,
     })
+}
+
+impl Accepted {
+    /// Adds what tells the client that its authentication is over.
+    ///
+    /// # Errors
+    /// If its CONNACK is then larger than the client takes.
+    pub fn prove(&mut self, proof: Option<Proof>, limits: &Limits) -> Result<(), ProtocolError> {
+        self.server_side.proof = proof;
+        make_room(self.terms.version, &mut self.server_side, limits, self.terms.maximum_packet_size)
+    }
 }
 
 /// [MQTT3-3.1.3-7] [MQTT3-3.1.3-8] [MQTT-3.1.3-6]
@@ -289,6 +305,12 @@ fn connack<'a>(
         shared_subscription_available: features.shared,
         server_keep_alive: server_side.keep_alive,
         response_information: server_side.response_information.as_ref().map(TopicName::as_str),
+        // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+        authentication_method: server_side.proof.as_ref().map(|proof| proof.method),
+        authentication_data: server_side
+            .proof
+            .as_ref()
+            .map(|proof| AuthenticationData(&proof.data)),
         ..ConnAckProperties::default()
     };
     ConnAck { session_present: false, code, properties }

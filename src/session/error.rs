@@ -48,6 +48,18 @@ pub enum ProtocolError {
     ExpiryFromZero,
     #[error("AUTH without an Authentication Method in CONNECT")]
     UnexpectedAuth,
+    #[error("AUTH names another Authentication Method than CONNECT")]
+    OtherMethod,
+    #[error("AUTH with {:#04x} ({reason}) is out of turn", reason.value())]
+    AuthOutOfTurn { reason: ReasonCode },
+    #[error("only AUTH and DISCONNECT may come before the CONNACK")]
+    BeforeConnAck,
+    #[error("the Maximum Packet Size of the client is too small for the authentication")]
+    AuthTooLarge,
+    #[error("the authentication failed")]
+    AuthenticationFailed,
+    #[error("the authentication took longer than limits.connect_timeout")]
+    AuthenticationTimeout,
     #[error("nothing came for one and a half times the Keep Alive")]
     KeepAlive,
     #[error("the client read nothing for outbound.stall_timeout while output was waiting")]
@@ -116,7 +128,10 @@ impl ProtocolError {
             | Self::WrongAcknowledgement { .. }
             | Self::NoLocalShared
             | Self::ExpiryFromZero
-            | Self::UnexpectedAuth => ReasonCode::ProtocolError,
+            | Self::UnexpectedAuth
+            | Self::OtherMethod
+            | Self::AuthOutOfTurn { .. }
+            | Self::BeforeConnAck => ReasonCode::ProtocolError,
             Self::TopicName(_)
             | Self::TopicNameTooLong { .. }
             | Self::TopicNameTooDeep { .. }
@@ -138,7 +153,12 @@ impl ProtocolError {
                 ReasonCode::ClientIdentifierNotValid
             }
             Self::AuthenticationMethod { .. } => ReasonCode::BadAuthenticationMethod,
-            Self::Anonymous { .. } | Self::WillTopicReserved => ReasonCode::NotAuthorized,
+            // One code for whatever is wrong with a proof: a guesser learns nothing from it.
+            Self::Anonymous { .. }
+            | Self::WillTopicReserved
+            | Self::AuthenticationFailed
+            | Self::AuthenticationTimeout => ReasonCode::NotAuthorized,
+            Self::AuthTooLarge => ReasonCode::ImplementationSpecificError,
             Self::TooManyConnections => ReasonCode::ServerBusy,
             Self::Unclaimed => ReasonCode::ServerUnavailable,
             Self::TakenOver => ReasonCode::SessionTakenOver,

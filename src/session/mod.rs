@@ -37,7 +37,9 @@ mod subscribe;
 mod topic_alias;
 mod will;
 
-pub use connect::{Accepted, ServerSide, Terms, accept, accepted, maximum_packet_size, refused};
+pub use connect::{
+    Accepted, Proof, ServerSide, Terms, accept, accepted, maximum_packet_size, refused,
+};
 pub use deliver::{Next, Offer, Room, Verdict};
 pub use effects::{DropReason, Effects};
 pub use error::{ProtocolError, Refusal};

@@ -107,6 +107,12 @@ impl Connection {
         (text.len() + codes + REST <= self.maximum_packet_size).then_some(text)
     }
 
+    /// The largest packet the client takes, in bytes.
+    #[must_use]
+    pub fn maximum_packet_size(&self) -> usize {
+        self.maximum_packet_size
+    }
+
     /// The DISCONNECT that tells a 5.0 client why its connection ends; other versions have none.
     #[must_use]
     pub fn goodbye(&self, error: &ProtocolError) -> Vec<u8> {

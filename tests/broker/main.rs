@@ -16,6 +16,7 @@
 mod support;
 
 mod aliases;
+mod authentication;
 mod connecting;
 mod crowded;
 mod exactly_once;
@@ -29,6 +30,7 @@ mod neighbours;
 mod payloads;
 mod process;
 mod reasons;
+mod reauthentication;
 mod resume;
 mod retained;
 mod shared;

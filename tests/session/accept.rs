@@ -365,17 +365,6 @@ fn a_will_on_a_topic_that_is_none_of_the_clients_refuses_the_connection() {
     }
 }
 
-// [MQTT-4.12.0-1]
-#[test]
-fn an_authentication_method_we_do_not_have_is_refused() {
-    let mut connect = connect(V5);
-    connect.properties.authentication_method = Some("SCRAM-SHA-256");
-
-    let error = accepted(&connect, &limits()).unwrap_err();
-
-    assert_eq!(error, ProtocolError::AuthenticationMethod { method: "SCRAM-SHA-256".into() });
-}
-
 // [MQTT-3.1.2-29]: before 5.0 there were no Reason Strings to want.
 #[test]
 fn reasons_go_only_to_those_who_want_them() {

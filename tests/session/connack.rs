@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use dunlin::packet::{
-    ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing, Packet, ProtocolVersion, QoS,
-    ReasonCode, ReceiveMaximum, frame,
+    AuthenticationData, ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing, Packet,
+    ProtocolVersion, QoS, ReasonCode, ReceiveMaximum, frame,
 };
-use dunlin::session::{self, ProtocolError, Refusal, ServerSide};
+use dunlin::session::{self, Proof, ProtocolError, Refusal, ServerSide};
 use dunlin::topic::TopicNameError;
 
 use crate::support::{V5, V31, V311, client_id, limits};
@@ -22,13 +22,14 @@ pub(crate) fn with_connack<R>(
     look(connack)
 }
 
-// [MQTT-3.1.4-5] [MQTT-3.2.2-16] [MQTT-3.2.2-18]
+// [MQTT-3.1.4-5] [MQTT-3.2.2-16] [MQTT-3.2.2-18] [MQTT-4.12.0-5]
 #[test]
 fn a_5_0_client_is_told_what_differs_from_what_it_asked() {
     let server_side = ServerSide {
         assigned_client_id: Some(client_id("assigned-1")),
         keep_alive: Some(600),
         session_expiry: Some(86_400),
+        proof: Some(Proof { method: "SCRAM-SHA-256", data: b"v=x".to_vec() }),
         ..ServerSide::default()
     };
     let mut bytes = Vec::new();
@@ -47,6 +48,8 @@ fn a_5_0_client_is_told_what_differs_from_what_it_asked() {
         assert!(properties.retain_available && properties.wildcard_subscription_available);
         assert!(properties.subscription_ids_available && properties.shared_subscription_available);
         assert_eq!(properties.maximum_qos, QoS::ExactlyOnce);
+        assert_eq!(properties.authentication_method, Some("SCRAM-SHA-256"));
+        assert_eq!(properties.authentication_data, Some(AuthenticationData(b"v=x")));
         assert_eq!(properties.reason_string, None);
     });
 }
@@ -92,6 +95,10 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (ProtocolError::WillQoS { qos: 2, max: 1 }, 0x9B, None),
         (ProtocolError::WillRetain, 0x9A, None),
         (ProtocolError::ConnAckTooLarge { length: 60, maximum: 30 }, 0x95, None),
+        (ProtocolError::AuthenticationFailed, 0x87, Some(5)),
+        (ProtocolError::AuthenticationTimeout, 0x87, Some(5)),
+        (ProtocolError::BeforeConnAck, 0x82, None),
+        (ProtocolError::AuthTooLarge, 0x83, None),
         (ProtocolError::TooManyConnections, 0x89, Some(3)),
         (ProtocolError::Unclaimed, 0x88, Some(3)),
         (ProtocolError::ShuttingDown, 0x88, Some(3)),

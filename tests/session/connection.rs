@@ -333,6 +333,12 @@ fn errors_of_a_running_connection_have_the_code_the_standard_names() {
         (ProtocolError::SecondConnect, ReasonCode::ProtocolError),
         (ProtocolError::FromServerOnly("SUBACK"), ReasonCode::ProtocolError),
         (ProtocolError::UnexpectedAuth, ReasonCode::ProtocolError),
+        (ProtocolError::OtherMethod, ReasonCode::ProtocolError),
+        (
+            ProtocolError::AuthOutOfTurn { reason: ReasonCode::ReAuthenticate },
+            ReasonCode::ProtocolError,
+        ),
+        (ProtocolError::AuthenticationFailed, ReasonCode::NotAuthorized),
         (ProtocolError::KeepAlive, ReasonCode::KeepAliveTimeout),
         (ProtocolError::Stalled, ReasonCode::QuotaExceeded),
         (ProtocolError::TakenOver, ReasonCode::SessionTakenOver),

@@ -11,6 +11,7 @@ pub(crate) struct Connect {
     keep_alive: u16,
     will: Option<Will>,
     properties: Properties,
+    username: Option<String>,
 }
 
 /// A Will Message; `retain` makes it a Retained Message.
@@ -54,6 +55,7 @@ impl Connect {
             keep_alive: 0,
             will: None,
             properties: Properties::default(),
+            username: None,
         }
     }
 
@@ -81,6 +83,12 @@ impl Connect {
         self
     }
 
+    /// With a password, whatever it is.
+    pub(crate) fn username(mut self, username: &str) -> Self {
+        self.username = Some(username.to_owned());
+        self
+    }
+
     pub(crate) fn property(mut self, id: u8, value: Value) -> Self {
         self.properties.0.push((id, value));
         self
@@ -102,6 +110,11 @@ impl Connect {
             }
             payload.extend(text(&will.topic));
             payload.extend(binary(will.payload.as_bytes()));
+        }
+        if let Some(username) = &self.username {
+            flags |= 0xC0;
+            payload.extend(text(username));
+            payload.extend(binary(b"password"));
         }
         let mut body = text(name);
         body.extend([level, flags]);

@@ -4,6 +4,7 @@
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod connect;
+pub(crate) mod scram;
 pub(crate) mod wire;
 
 pub(crate) use broker::Broker;

@@ -34,6 +34,9 @@ pub(crate) const WILL_DELAY_INTERVAL: u8 = 0x18;
 pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
 pub(crate) const RESPONSE_INFORMATION: u8 = 0x1A;
 pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
+pub(crate) const AUTHENTICATION_METHOD: u8 = 0x15;
+pub(crate) const AUTHENTICATION_DATA: u8 = 0x16;
+pub(crate) const REASON_STRING: u8 = 0x1F;
 pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub(crate) const TOPIC_ALIAS: u8 = 0x23;
 pub(crate) const MAXIMUM_QOS: u8 = 0x24;
@@ -139,6 +142,7 @@ pub(crate) enum Packet {
     UnsubAck { packet_id: u16, codes: Vec<u8> },
     PingResp,
     Disconnect { code: u8, properties: Properties },
+    Auth { code: u8, properties: Properties },
 }
 
 /// The packet at the start of `bytes` and its length, or nothing while it is incomplete.
@@ -200,6 +204,10 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
         0xE0 => {
             let code = cursor.byte_if_any();
             Packet::Disconnect { code, properties: cursor.properties_if_any() }
+        }
+        0xF0 => {
+            let code = cursor.byte_if_any();
+            Packet::Auth { code, properties: cursor.properties_if_any() }
         }
         other => panic!("the broker sent a packet with the first byte {other:#04x}"),
     }
