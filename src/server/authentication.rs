@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::accept::ListenerFacts;
 use super::handshake::{Failure, Unread, poll_packet, refuse};
-use super::session_task::Stream;
+use super::stream::Stream;
 use super::turn::End;
 use super::worker::Worker;
 use crate::auth::{Authenticator, Cause, Credentials, Decision, Exchange, Method, Rejected, Step};

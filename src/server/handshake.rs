@@ -11,7 +11,7 @@ use super::accept::ListenerFacts;
 use super::authentication::{Admitted, authenticate};
 use super::input::{Appetite, Read, packets};
 use super::limiter::Admission;
-use super::session_task::Stream;
+use super::stream::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;

@@ -6,6 +6,7 @@
 //! - [`handshake`]: CONNECT, authentication, a claim, the Session.
 //! - [`authentication`]: AUTH packets, before the CONNACK and after it.
 //! - [`session_task`]: one connection from its CONNACK to its end; [`turn`]: one packet.
+//! - [`stream`]: its socket; [`goodbye`]: its last bytes.
 //! - [`input`]: bytes to packets through one buffer for all connections of a worker.
 //! - [`pause`]: why a client is not read from for a while.
 //! - [`sys_topics`]: what the server says of itself; [`load_averages`]: a part of that.
@@ -16,6 +17,7 @@
 
 mod accept;
 mod authentication;
+mod goodbye;
 mod handshake;
 mod input;
 mod limiter;
@@ -23,6 +25,7 @@ mod load_averages;
 mod log_limit;
 mod pause;
 mod session_task;
+mod stream;
 mod sys_topics;
 mod timers;
 mod turn;

@@ -6,27 +6,24 @@
 //! A turn is one poll of the task: it reads once or a few times, routes, answers, and never awaits.
 
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::accept::ListenerFacts;
-use super::handshake::{Failure, handshake};
-use super::input::{Appetite, Input, Left, READ_BYTES, Read, packets};
+use super::goodbye::{GOODBYE, linger, log_unproven, refuse, write_rest};
+use super::handshake::handshake;
+use super::input::{Appetite, Left, READ_BYTES, Read, packets};
 use super::pause::{Pause, PauseReason};
+use super::stream::Stream;
 use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
-use super::worker::{Arrival, Enlisted, Worker, now};
-use crate::auth::Rejected;
+use super::worker::{Arrival, Worker, now};
 use crate::change::CommitNumber;
 use crate::packet::{DecodeError, Frame, Packet, PacketType, QoS};
-use crate::router::{Courier, Ending, Episode, Flags, Leave, Leaving, Memory, Signal, Step, Wire};
+use crate::router::{Courier, Ending, Episode, Flags, Leave, Memory, Step};
 use crate::session::ProtocolError;
-use crate::transport::Reader;
 
 /// A turn ends after as many deliveries, or bytes appended to outbound buffers, or bytes read.
 pub(super) const TURN_DELIVERIES: usize = 4_096;
@@ -38,32 +35,6 @@ const SCARCE_READ_BYTES: usize = 16 * 1024;
 
 /// A packet of which more than this has come waits for the rest while memory is scarce.
 const LARGE_PACKET_BYTES: usize = 64 * 1024;
-
-/// How long a client may take to read what ends its connection.
-const GOODBYE: Duration = Duration::from_secs(5);
-
-/// How long the server waits for a client to close after it did.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// What a connection is accounted with beside its buffers: its task, its socket, its link.
-const CONNECTION_BYTES: usize = 1_536;
-
-/// Bytes thrown away while lingering before the server gives up.
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
-
-/// A socket and how its task is woken.
-#[derive(Debug)]
-pub(super) struct Stream {
-    reader: Reader,
-    wire: Arc<dyn Wire>,
-    enlisted: Enlisted,
-    input: Input,
-    peer: SocketAddr,
-    /// When the wheel wakes the task, if it was asked to.
-    armed: Option<Instant>,
-    /// The memory it is accounted with, in bytes.
-    accounted: usize,
-}
 
 /// A connected client.
 struct Client<'w> {
@@ -83,68 +54,6 @@ struct Client<'w> {
     overdue: bool,
 }
 
-impl Stream {
-    pub(super) fn wire(&self) -> Arc<dyn Wire> {
-        Arc::clone(&self.wire)
-    }
-
-    pub(super) fn signal(&self) -> Arc<Signal> {
-        Arc::clone(&self.enlisted.signal)
-    }
-
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    pub(super) fn input(&mut self) -> &mut Input {
-        &mut self.input
-    }
-
-    pub(super) fn register(&self, context: &Context<'_>) {
-        self.enlisted.signal.register(context.waker());
-    }
-
-    /// Accounts the memory the connection owns now; `beside` is what is not in its input.
-    pub(super) fn account(&mut self, beside: usize) {
-        let bytes = CONNECTION_BYTES + self.input.capacity() + beside;
-        self.enlisted.worker().counters.connection_bytes.change(self.accounted, bytes);
-        self.accounted = bytes;
-    }
-
-    /// The flags raised since the last call.
-    pub(super) fn flags(&mut self) -> Flags {
-        let flags = self.enlisted.signal.take();
-        // An earlier wake-up than the one last asked for asks for nothing again, or each of them would
-        // go on for the connection's life.
-        if flags.has(Flags::TIMER) && self.armed.is_some_and(|armed| armed <= Instant::now()) {
-            self.armed = None;
-        }
-        flags
-    }
-
-    /// Asks to be woken at a deadline, unless that will happen earlier anyway.
-    pub(super) fn arm(&mut self, worker: &Worker, deadline: Instant) {
-        if self.armed.is_none_or(|armed| armed > deadline + TICK) {
-            let at = worker.wheel.borrow_mut().wake_at(deadline, &self.enlisted.signal);
-            self.armed = Some(at);
-        }
-    }
-
-    pub(super) fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        shared: &mut [u8],
-    ) -> Poll<io::Result<Read>> {
-        self.input.poll_read(context, &mut self.reader, shared)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.enlisted.worker().counters.connection_bytes.change(self.accounted, 0);
-    }
-}
-
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival { incoming, facts, place } = arrival;
@@ -158,9 +67,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let (input, armed, accounted) = (Input::default(), None, 0);
-    let mut stream = Stream { reader, wire, enlisted, input, peer, armed, accounted };
-    stream.account(0);
+    let mut stream = Stream::new(reader, wire, enlisted, peer);
     let shaken = Box::pin(handshake(&worker, &mut stream, &facts, place.admission)).await;
     match shaken {
         Ok(dialogue) => {
@@ -248,7 +155,7 @@ impl Client<'_> {
             self.blocked = Some(courier.now().monotonic);
         }
         if self.blocked.is_some() {
-            match self.stream.wire.poll_writable(context) {
+            match self.stream.wire().poll_writable(context) {
                 Poll::Pending => {}
                 Poll::Ready(Err(_)) => return Some(End::Closed),
                 Poll::Ready(Ok(())) => {
@@ -280,7 +187,7 @@ impl Client<'_> {
         let silent =
             if self.is_paused() { None } else { self.dialogue.connection.keep_alive.deadline() };
         let overdue =
-            silent.is_some_and(|deadline| deadline <= now) && !self.stream.input.has_fresh();
+            silent.is_some_and(|deadline| deadline <= now) && !self.stream.input().has_fresh();
         // Twice, a tick apart: after the process was stopped for a while its timers come before what
         // its clients sent meanwhile.
         if overdue && self.overdue {
@@ -302,10 +209,10 @@ impl Client<'_> {
         let shared = shared.get_mut(..most).unwrap_or_default();
         let mut total = 0;
         loop {
-            let appetite = if self.stream.input.has_fresh() {
-                let bytes = self.stream.input.take();
+            let appetite = if self.stream.input().has_fresh() {
+                let bytes = self.stream.input().take();
                 let left = self.packets(&bytes, courier)?;
-                self.stream.input.keep_own(bytes, left, courier);
+                self.stream.input().keep_own(bytes, left, courier);
                 left.appetite
             } else {
                 match self.stream.poll_read(context, shared) {
@@ -323,13 +230,13 @@ impl Client<'_> {
                         courier.counters().bytes_received.add(read as u64);
                         let bytes = shared.get(..filled).unwrap_or_default();
                         let left = self.packets(bytes, courier)?;
-                        self.stream.input.keep(bytes, left, courier);
+                        self.stream.input().keep(bytes, left, courier);
                         left.appetite
                     }
                 }
             };
             if let Some(episode) = courier.memory().episode()
-                && self.stream.input.unfinished() > LARGE_PACKET_BYTES
+                && self.stream.input().unfinished() > LARGE_PACKET_BYTES
             {
                 self.begin_pause(PauseReason::LargePacket, episode, courier);
             }
@@ -402,7 +309,7 @@ impl Client<'_> {
         if std::mem::replace(&mut self.pause_is_told, true) {
             return;
         }
-        let (peer, client_id) = (self.stream.peer, self.dialogue.attachment.client_id());
+        let (peer, client_id) = (self.stream.peer(), self.dialogue.attachment.client_id());
         self.worker.log.line(|suppressed| {
             tracing::info!(%peer, %client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
         });
@@ -469,13 +376,13 @@ impl Client<'_> {
         {
             return;
         }
-        stream.wire.shutdown();
+        stream.wire().shutdown();
         linger(worker, &mut stream).await;
     }
 
     fn log(&self, end: &End) {
         let client_id = self.dialogue.attachment.client_id();
-        let (peer, listener) = (self.stream.peer, &self.facts.name);
+        let (peer, listener) = (self.stream.peer(), &self.facts.name);
         match end {
             End::Protocol(error) => {
                 self.worker.courier.borrow().counters().protocol_errors.add(1);
@@ -502,113 +409,10 @@ fn may_stay(packet: &Packet<'_>) -> bool {
     retained || publish.delivery.qos() > QoS::AtMostOnce
 }
 
-/// Says who was not believed and why, which the client is not told.
-fn log_unproven(
-    worker: &Worker,
-    listener: &str,
-    peer: SocketAddr,
-    client_id: &str,
-    rejected: &Rejected,
-) {
-    let Rejected { username, cause } = rejected;
-    let username = username.as_deref();
-    worker.courier.borrow().counters().authentications_failed.add(1);
-    worker.log.line(|suppressed| {
-        tracing::info!(listener, %peer, client_id, username, %cause, suppressed, "auth_failed");
-    });
-}
-
 /// A second CONNECT is what it is, whatever else is wrong with it [MQTT-3.1.0-2].
 fn undecodable(frame: &Frame<'_>, error: DecodeError) -> ProtocolError {
     match PacketType::from_first_byte(frame.first_byte) {
         Some(PacketType::Connect) => ProtocolError::SecondConnect,
         Some(_) | None => error.into(),
-    }
-}
-
-/// Writes the last bytes: whether the client took them all.
-async fn write_rest(
-    worker: &Worker,
-    stream: &mut Stream,
-    mut leaving: Leaving,
-    patience: Duration,
-) -> bool {
-    let deadline = Instant::now() + patience;
-    let all = poll_fn(|context| {
-        stream.register(context);
-        stream.flags();
-        if let Poll::Ready(result) = leaving.poll_write(context) {
-            return Poll::Ready(result.is_ok());
-        }
-        if Instant::now() >= deadline {
-            return Poll::Ready(false);
-        }
-        stream.arm(worker, deadline);
-        Poll::Pending
-    })
-    .await;
-    worker.courier.borrow().counters().bytes_sent.add(leaving.written() as u64);
-    all
-}
-
-/// Reads on and throws away until the client closes. Closing a socket with unread bytes resets it,
-/// and a reset may overtake the packet that told the client why.
-async fn linger(worker: &Worker, stream: &mut Stream) {
-    let deadline = Instant::now() + LINGER;
-    let mut thrown_away = 0;
-    poll_fn(|context| {
-        stream.register(context);
-        stream.flags();
-        let mut shared = worker.read_buffer.borrow_mut();
-        stream.input = Input::default();
-        stream.account(0);
-        loop {
-            match stream.poll_read(context, &mut shared) {
-                Poll::Ready(Ok(Read::Shared { read, .. })) if thrown_away < LINGER_BYTES => {
-                    thrown_away += read;
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
-        }
-        if Instant::now() >= deadline {
-            return Poll::Ready(());
-        }
-        stream.arm(worker, deadline);
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Tells a client without a Session why it gets none.
-async fn refuse(worker: &Worker, mut stream: Stream, facts: &ListenerFacts, failure: Failure) {
-    let peer = stream.peer;
-    let listener = &facts.name;
-    let answer = match failure {
-        Failure::Closed => {
-            tracing::debug!(listener, %peer, "closed before a CONNACK");
-            return;
-        }
-        Failure::Shutdown => return,
-        Failure::Refused { error, answer, client_id } => {
-            let courier = worker.courier.borrow();
-            courier.counters().connects_refused.add(1);
-            courier.counters().answers_sent.add((!answer.is_empty()).into());
-            let reason = error.reason();
-            worker.log.line(|suppressed| {
-                tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "refused a client");
-            });
-            answer
-        }
-        Failure::Unproven { rejected, answer, client_id } => {
-            worker.courier.borrow().counters().connects_refused.add(1);
-            log_unproven(worker, listener, peer, &client_id, &rejected);
-            answer
-        }
-    };
-    let leaving = Leaving::new_connection(answer, stream.wire());
-    if write_rest(worker, &mut stream, leaving, GOODBYE).await {
-        stream.wire.shutdown();
-        linger(worker, &mut stream).await;
     }
 }
