@@ -14,8 +14,8 @@ use dunlin::change::{Epoch, Keeps, SessionExpiry, Subscription};
 use dunlin::message::{Message, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
-    ClientId, Delivery, ForwardedProperties, PacketId, ProtocolVersion, PubAck, QoS, ReasonCode,
-    SubscriptionOptions,
+    ClientId, Delivery, ForwardedProperties, Identity, PacketId, ProtocolVersion, PubAck, QoS,
+    ReasonCode, SubscriptionOptions,
 };
 use dunlin::router::{
     Acknowledged, Attach, Attachment, Courier, Flushing, Origin, OutboundLimits, RetainedLimits,
@@ -106,6 +106,7 @@ impl Broker {
     fn connect(&mut self, client_id: &str, topic_alias_maximum: u16) -> Option<Attachment> {
         let attach = Attach {
             client_id: ClientId::new(client_id)?,
+            identity: Identity::Anonymous,
             epoch: Epoch(1),
             clean_start: true,
             expiry: SessionExpiry::AtDisconnect,
@@ -114,7 +115,7 @@ impl Broker {
             wire: Arc::new(Nowhere),
             signal: Arc::new(Signal::default()),
         };
-        Some(self.router.attach(&mut self.courier, attach, |_, _| {}).attachment)
+        Some(self.router.attach(&mut self.courier, attach, |_, _| {}).ok()?.attachment)
     }
 
     /// Connects as many takers of everything, which allow so many Topic Aliases.
@@ -238,7 +239,8 @@ fn aliases(criterion: &mut Criterion) {
 
 fn session(effects: &mut Effects) -> Option<Session> {
     let client_id = ClientId::new("meter-7")?;
-    Some(Session::new(client_id, SessionExpiry::Never, Keeps::Nothing, Epoch(1), effects))
+    let identity = Identity::Anonymous;
+    Some(Session::new(client_id, identity, SessionExpiry::Never, Keeps::Nothing, Epoch(1), effects))
 }
 
 /// A Session alone: no lock, no bytes.

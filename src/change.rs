@@ -11,7 +11,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::message::Message;
-use crate::packet::{ClientId, PacketId, QoS, SubscriptionId, SubscriptionOptions};
+use crate::packet::{ClientId, Identity, PacketId, QoS, SubscriptionId, SubscriptionOptions};
 use crate::topic::{SubscriptionFilter, TopicName};
 
 /// How far a store has come: what was submitted under a number up to [`Journal::kept`] is kept.
@@ -97,6 +97,7 @@ pub struct Owed {
 pub enum Change {
     SessionBegun {
         client_id: ClientId,
+        identity: Identity,
         expiry: SessionExpiry,
     },
     SessionExpiryChanged {

@@ -14,7 +14,7 @@ use super::shared_subscription::{Connection, Group};
 use super::slot::{Attachment, Slot, SlotState};
 use crate::change::{CommitNumber, Epoch, Owed, SessionExpiry};
 use crate::message::Publication;
-use crate::packet::ClientId;
+use crate::packet::{ClientId, Identity};
 use crate::session::{
     DropReason, Effects, Farewell, Lives, Parting, Session, Terms, Will, WillFate,
 };
@@ -24,6 +24,7 @@ use crate::topic::SubscriptionFilter;
 #[derive(Debug)]
 pub struct Attach {
     pub client_id: ClientId,
+    pub identity: Identity,
     pub epoch: Epoch,
     pub clean_start: bool,
     pub expiry: SessionExpiry,
@@ -44,6 +45,10 @@ pub struct Attached {
     /// Another connection was ended for this one.
     pub took_over: bool,
 }
+
+/// The Session is another client's, which only has the same Client Identifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OtherIdentity;
 
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,12 +95,15 @@ impl Remains {
 impl Router {
     /// Gives a connection its Session: the one there is, or a new one. `connack` encodes the CONNACK,
     /// told whether a Session is present; it is the first packet that leaves.
+    ///
+    /// # Errors
+    /// If there is a Session that belongs to somebody else, connected or away: it stays as it is.
     pub fn attach(
         &self,
         courier: &mut Courier,
         attach: Attach,
         connack: impl FnOnce(bool, &mut Vec<u8>),
-    ) -> Attached {
+    ) -> Result<Attached, OtherIdentity> {
         let slot = self.registry.slot(&attach.client_id);
         let mut remains = Remains::default();
         let mut guard = slot.lock();
@@ -104,6 +112,9 @@ impl Router {
             drop(guard);
             self.registry.remove(&slot);
             return self.attach(courier, attach, connack);
+        }
+        if guard.session.as_ref().is_some_and(|session| *session.identity() != attach.identity) {
+            return Err(OtherIdentity);
         }
         let state = &mut *guard;
         let before = state.weight();
@@ -149,7 +160,7 @@ impl Router {
         }
         self.bury(courier, &slot, remains);
         let attachment = Attachment { slot, generation };
-        Attached { attachment, session_present, replaying, took_over }
+        Ok(Attached { attachment, session_present, replaying, took_over })
     }
 
     /// Makes `state.session` the one the connection gets: whether it was there before.
@@ -192,6 +203,7 @@ impl Router {
         state.incarnation += 1;
         state.session = Some(Session::new(
             attach.client_id.clone(),
+            attach.identity.clone(),
             attach.expiry,
             self.journal.keeps(),
             attach.epoch,
@@ -425,6 +437,7 @@ mod tests {
     fn connect(router: &Router, courier: &mut Courier, expiry: SessionExpiry) -> Attachment {
         let attach = Attach {
             client_id: ClientId::new("a").unwrap(),
+            identity: Identity::Anonymous,
             epoch: Epoch(1),
             clean_start: false,
             expiry,
@@ -438,7 +451,7 @@ mod tests {
             wire: Arc::new(Nowhere),
             signal: Arc::default(),
         };
-        router.attach(courier, attach, |_, _| {}).attachment
+        router.attach(courier, attach, |_, _| {}).unwrap().attachment
     }
 
     fn subscribe(router: &Router, courier: &mut Courier, attachment: &Attachment) {

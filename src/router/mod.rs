@@ -44,7 +44,7 @@ use crate::change::Journal;
 use crate::metrics::Metrics;
 use crate::session::Limits;
 
-pub use attach::{Attach, Attached, Ending, Leave};
+pub use attach::{Attach, Attached, Ending, Leave, OtherIdentity};
 pub use courier::Courier;
 pub use exchange::{Acknowledged, Answered};
 pub use flush::{Flushing, Leaving};

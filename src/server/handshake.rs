@@ -16,7 +16,7 @@ use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;
 use crate::packet::{self, ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
-use crate::router::{Attach, Attached, Flags, Memory};
+use crate::router::{Attach, Attached, Flags, Memory, OtherIdentity};
 use crate::session::{self, Accepted, ProtocolError};
 
 /// The largest Will Message of a new client while memory is scarce, as it is accounted.
@@ -132,18 +132,20 @@ async fn attach(
     let limits = &router.limits().session;
     let wire = stream.wire();
     let signal = stream.signal();
-    let attach = Attach { client_id, epoch, clean_start, expiry, terms, will, wire, signal };
+    let attach =
+        Attach { client_id, identity, epoch, clean_start, expiry, terms, will, wire, signal };
     let mut courier = worker.courier.borrow_mut();
     courier.begin_turn(now());
     let attached = router.attach(&mut courier, attach, |session_present, out| {
         session::accepted(terms.version, session_present, &server_side, limits, out);
     });
+    let attached =
+        attached.map_err(|OtherIdentity| refuse(connect, ProtocolError::OtherIdentity))?;
     courier.counters().connects_accepted.add(1);
     courier.counters().answers_sent.add(1);
     tracing::debug!(
         client_id = %attached.attachment.client_id(),
         peer = %stream.peer(),
-        ?identity,
         version = %terms.version,
         session_present = attached.session_present,
         took_over = attached.took_over,

@@ -102,6 +102,8 @@ pub enum ProtocolError {
     TooManyConnections,
     #[error("another node holds this Client Identifier and cannot be reached")]
     Unclaimed,
+    #[error("the Session of this Client Identifier belongs to another user")]
+    OtherIdentity,
     #[error("another connection took over this Client Identifier")]
     TakenOver,
     #[error("the server is shutting down")]
@@ -157,6 +159,7 @@ impl ProtocolError {
             Self::Anonymous { .. }
             | Self::WillTopicReserved
             | Self::AuthenticationFailed
+            | Self::OtherIdentity
             | Self::AuthenticationTimeout => ReasonCode::NotAuthorized,
             Self::AuthTooLarge => ReasonCode::ImplementationSpecificError,
             Self::TooManyConnections => ReasonCode::ServerBusy,

@@ -13,13 +13,14 @@ use super::received::{Receipt, Received};
 use super::replay::Replay;
 use super::will::Will;
 use crate::change::{Change, Epoch, Keeps, Owed, Recorded, SessionExpiry, Subscription};
-use crate::packet::{ClientId, PacketId, QoS, ReasonCode};
+use crate::packet::{ClientId, Identity, PacketId, QoS, ReasonCode};
 use crate::topic::SubscriptionFilter;
 
 /// One client's Session. It outlives its Network Connection by its Session Expiry Interval.
 #[derive(Debug)]
 pub struct Session {
     client_id: ClientId,
+    identity: Identity,
     expiry: SessionExpiry,
     store: Keeps,
     /// The claim it is held under.
@@ -56,6 +57,7 @@ impl Session {
     /// reported only if the Session outlives its connection.
     pub fn new(
         client_id: ClientId,
+        identity: Identity,
         expiry: SessionExpiry,
         store: Keeps,
         epoch: Epoch,
@@ -64,6 +66,7 @@ impl Session {
         let lasting_bytes = memory::of_new_session(&client_id);
         let session = Self {
             client_id,
+            identity,
             expiry,
             store,
             epoch,
@@ -74,8 +77,17 @@ impl Session {
             will: None,
             lasting_bytes,
         };
-        session.keep(effects, |client_id| Change::SessionBegun { client_id, expiry });
+        session.keep(effects, |client_id| {
+            let identity = session.identity.clone();
+            Change::SessionBegun { client_id, identity, expiry }
+        });
         session
+    }
+
+    /// Nobody else may continue it, end it or take it over.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     #[must_use]

@@ -21,6 +21,7 @@ mod connecting;
 mod crowded;
 mod exactly_once;
 mod features;
+mod identity;
 mod keep_alive;
 mod malformed;
 mod many;

@@ -13,7 +13,7 @@ use dunlin::change::{
 use dunlin::message::{Message, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
-    ClientId, Delivery, Disconnect, ForwardedProperties, Framing, Packet, PacketId,
+    ClientId, Delivery, Disconnect, ForwardedProperties, Framing, Identity, Packet, PacketId,
     ProtocolVersion, PubAck, Publish, QoS, ReasonCode, RetainHandling, SubscriptionId,
     SubscriptionOptions, frame,
 };
@@ -582,6 +582,7 @@ pub(crate) fn connect(
     let version = connecting.version;
     let attach = Attach {
         client_id: ClientId::new(connecting.client_id).unwrap(),
+        identity: Identity::Anonymous,
         epoch: Epoch(epoch),
         clean_start: connecting.clean_start,
         expiry: connecting.expiry,
@@ -596,10 +597,10 @@ pub(crate) fn connect(
         signal: Arc::clone(&signal),
     };
     let limits = router.limits().session.clone();
-    let Attached { attachment, session_present, replaying, took_over } =
-        router.attach(courier, attach, |present, out| {
-            session::accepted(version, present, &ServerSide::default(), &limits, out);
-        });
+    let attached = router.attach(courier, attach, |present, out| {
+        session::accepted(version, present, &ServerSide::default(), &limits, out);
+    });
+    let Attached { attachment, session_present, replaying, took_over } = attached.unwrap();
     Peer { attachment, wire, signal, version, session_present, took_over, replaying }
 }
 

@@ -7,7 +7,8 @@ use dunlin::packet::{QoS, ReasonCode};
 use dunlin::session::{Offer, QueueWhenFull, Room, Will};
 
 use crate::support::{
-    Desk, expiry, filter, id, message, message_until, seconds, subscription, subscription_id, terms,
+    Desk, expiry, filter, id, message, message_until, owner, seconds, subscription,
+    subscription_id, terms,
 };
 
 const ONE: QoS = QoS::AtLeastOnce;
@@ -18,7 +19,10 @@ fn short(change: &Change) -> String {
     let text =
         |message: &dunlin::message::Message| String::from_utf8(message.payload.to_vec()).unwrap();
     match change {
-        Change::SessionBegun { expiry, .. } => format!("begun {expiry:?}"),
+        Change::SessionBegun { identity, expiry, .. } => {
+            assert_eq!(*identity, owner());
+            format!("begun {expiry:?}")
+        }
         Change::SessionExpiryChanged { expiry, .. } => format!("expiry {expiry:?}"),
         Change::SessionEnded { .. } => "ended".into(),
         Change::Subscribed { filter, .. } => format!("subscribed {}", filter.filter.as_str()),

@@ -97,6 +97,7 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (ProtocolError::ConnAckTooLarge { length: 60, maximum: 30 }, 0x95, None),
         (ProtocolError::AuthenticationFailed, 0x87, Some(5)),
         (ProtocolError::AuthenticationTimeout, 0x87, Some(5)),
+        (ProtocolError::OtherIdentity, 0x87, Some(5)),
         (ProtocolError::BeforeConnAck, 0x82, None),
         (ProtocolError::AuthTooLarge, 0x83, None),
         (ProtocolError::TooManyConnections, 0x89, Some(3)),

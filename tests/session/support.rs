@@ -8,8 +8,8 @@ use bytes::Bytes;
 use dunlin::change::{Epoch, Keeps, SessionExpiry, Subscription};
 use dunlin::message::Message;
 use dunlin::packet::{
-    ClientId, Connect, ConnectProperties, Delivery, ForwardedProperties, PacketId, ProtocolVersion,
-    QoS, SubscriptionId, SubscriptionOptions, Will, WillProperties,
+    ClientId, Connect, ConnectProperties, Delivery, ForwardedProperties, Identity, PacketId,
+    ProtocolVersion, QoS, SubscriptionId, SubscriptionOptions, UserName, Will, WillProperties,
 };
 use dunlin::session::{
     Accepted, DropReason, Effects, Features, Limits, Next, Offer, ProtocolError, QueueWhenFull,
@@ -176,6 +176,11 @@ pub(crate) struct Desk {
     pub(crate) now: Instant,
 }
 
+/// Whose the Session of a desk is.
+pub(crate) fn owner() -> Identity {
+    Identity::User(UserName::new("owner").unwrap())
+}
+
 impl Desk {
     /// A Session that outlives its connection, without a store.
     pub(crate) fn new() -> Self {
@@ -184,7 +189,8 @@ impl Desk {
 
     pub(crate) fn with(expiry: SessionExpiry, keeps: Keeps) -> Self {
         let mut effects = Effects::default();
-        let session = Session::new(client_id("meter-7"), expiry, keeps, Epoch(1), &mut effects);
+        let client_id = client_id("meter-7");
+        let session = Session::new(client_id, owner(), expiry, keeps, Epoch(1), &mut effects);
         Self { session, effects, limits: limits(), now: Instant::now() }
     }
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::change::{Epoch, SessionExpiry, Subscription};
 use crate::config::{Storage, StorageEngine};
-use crate::packet::{ClientId, ProtocolVersion, QoS, SubscriptionOptions};
+use crate::packet::{ClientId, Identity, ProtocolVersion, QoS, SubscriptionOptions};
 use crate::router::{
     Attach, Attachment, OutboundLimits, RetainedLimits, RouterLimits, Step, Strategy, Wire,
 };
@@ -83,6 +83,7 @@ impl World {
     fn subscriber(&mut self, client_id: &str, filter: &str) -> Attachment {
         let attach = Attach {
             client_id: ClientId::new(client_id).unwrap(),
+            identity: Identity::Anonymous,
             epoch: Epoch(1),
             clean_start: true,
             expiry: SessionExpiry::AtDisconnect,
@@ -96,7 +97,8 @@ impl World {
             wire: Arc::new(Nowhere),
             signal: Arc::default(),
         };
-        let attachment = self.router.attach(&mut self.courier, attach, |_, _| {}).attachment;
+        let attachment =
+            self.router.attach(&mut self.courier, attach, |_, _| {}).unwrap().attachment;
         self.subscribe(&attachment, filter);
         attachment
     }
