@@ -115,7 +115,7 @@ impl Source {
     /// The same for somebody to read: without secrets.
     pub(super) fn shown(&self, span: &Span) -> String {
         match self.setting_at(span.start) {
-            Some(setting) => setting.value.clone(),
+            Some(setting) => setting.part(span).to_owned(),
             None => self.unsecret(span.clone()),
         }
     }

@@ -34,7 +34,7 @@ fn keys(prefix: &str, table: &toml::Table, keys_found: &mut BTreeSet<String>) {
         let path = format!("{prefix}{name}");
         match value {
             toml::Value::Table(inner) => keys(&format!("{path}."), inner, keys_found),
-            toml::Value::Array(tables) => {
+            toml::Value::Array(tables) if tables.iter().any(toml::Value::is_table) => {
                 for inner in tables.iter().filter_map(toml::Value::as_table) {
                     keys(&format!("{path}."), inner, keys_found);
                 }
