@@ -180,7 +180,8 @@ impl Router {
             Next::PubRel(id) => self.send_pubrel(link, courier, id, ReasonCode::Success),
             Next::Publish { publish, message } => {
                 let exactly_once = matches!(publish.delivery, Delivery::ExactlyOnce { .. });
-                let length = if exactly_once && self.journal.keeps() == Keeps::Changes {
+                let must_be_kept = exactly_once && self.journal.keeps() == Keeps::Changes;
+                let length = if must_be_kept || link.outbound.holds_replayed() {
                     self.emit_when_kept(&publish, link, courier)
                 } else {
                     emit_now(publish, message, link, courier)
@@ -267,7 +268,11 @@ impl Router {
     ) -> Step {
         let answered = self.with_session(courier, attachment, |session, link, courier| {
             session.end_replay_step(step, messages, next, |session, offer| {
+                let exactly_once = offer.qos == QoS::ExactlyOnce;
                 self.send_at_once(session, link, courier, offer);
+                if exactly_once {
+                    link.outbound.note_replayed();
+                }
             });
             if session.is_replaying() { Step::More } else { Step::Done }
         });

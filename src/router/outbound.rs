@@ -56,6 +56,8 @@ pub(super) struct Outbound {
     pub(super) gate: CommitNumber,
     /// Packets that wait until what they promise is kept, in the order they have to leave in.
     held: VecDeque<Held>,
+    /// A Retained Message is among `held`. What comes live could be newer and must not pass it.
+    holds_replayed: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,16 @@ impl Outbound {
         !self.held.is_empty()
     }
 
+    /// A Retained Message of QoS 2 was appended, which may have to wait.
+    pub(super) fn note_replayed(&mut self) {
+        self.holds_replayed = self.holds_any();
+    }
+
+    /// Whether everything appended has to go behind what is held.
+    pub(super) fn holds_replayed(&self) -> bool {
+        self.holds_replayed
+    }
+
     /// Moves what is kept now to the packets that may leave. The next number to wait for, if any.
     pub(super) fn release(&mut self, kept: CommitNumber) -> Option<CommitNumber> {
         while let Some(held) = self.held.front() {
@@ -121,6 +133,7 @@ impl Outbound {
             self.batch.tail.extend_from_slice(&held.bytes);
             self.held.pop_front();
         }
+        self.holds_replayed = false;
         None
     }
 

@@ -231,11 +231,12 @@ impl Router {
             return refused(courier, taker, reason);
         }
         let before = link.outbound.bytes();
-        if matches!(delivery, Delivery::ExactlyOnce { .. })
-            && self.journal.keeps() == Keeps::Changes
-        {
-            // Sent before it is kept, it could be sent once more after a restart, to a client that
-            // has released its identifier.
+        // Sent before it is kept, it could be sent once more after a restart, to a client that has
+        // released its identifier.
+        let must_be_kept = matches!(delivery, Delivery::ExactlyOnce { .. })
+            && self.journal.keeps() == Keeps::Changes;
+        if must_be_kept || link.outbound.holds_replayed() {
+            let commit = if must_be_kept { commit } else { CommitNumber::NONE };
             let mut packet = courier.spare.take();
             encoder.write(chosen, delivery, retain, link.terms.version, &mut packet);
             link.append(&packet, commit, &*self.journal, &mut courier.spare);

@@ -1,11 +1,12 @@
 //! Nothing is promised before it is kept: answers, CONNACK, and QoS 2 towards a durable subscriber.
 
 use dunlin::change::{Change, Keeps};
-use dunlin::packet::{PubRec, ReasonCode};
-use dunlin::router::{Acknowledged, Ending, Flags};
+use dunlin::packet::{PubRec, ReasonCode, SubscriptionOptions};
+use dunlin::router::{Acknowledged, Ending, Flags, Step};
 
 use crate::support::{
-    Connecting, ONE, TWO, World, ZERO, client, draft, durable, id, router_limits, will, write_rest,
+    Connecting, Draft, ONE, TWO, World, ZERO, client, draft, durable, id, retained, router_limits,
+    will, write_rest,
 };
 
 fn world() -> World {
@@ -335,4 +336,30 @@ fn what_is_held_counts_towards_the_outbound_limit() {
     }
 
     assert_eq!(taker.read().len(), 10);
+}
+
+#[test]
+fn a_newer_value_does_not_pass_a_retained_one_that_is_not_kept_yet() {
+    let mut world = world();
+    let publisher = world.join(client("publisher"));
+    world.publish(&publisher, &Draft { retain: true, ..draft("t", "older", TWO) });
+    let taker = world.join(durable("taker"));
+    world.subscribe(&taker, "t", SubscriptionOptions::new(TWO));
+
+    assert_eq!(world.replay(&taker), Step::Done);
+    world.publish(&publisher, &retained("t", "newer"));
+    world.publish(&publisher, &draft("t", "newest", ZERO));
+    world.publish(&publisher, &draft("t", "last", ONE));
+    world.flush();
+    let meanwhile = taker.read();
+    world.journal.keep_all();
+    world.release(&taker);
+
+    assert_eq!(meanwhile, [""; 0]);
+    assert_eq!(taker.read(), ["t:older q2#1 retain", "t:newer", "t:newest", "t:last q1#2"]);
+
+    // With nothing held nobody waits.
+    world.publish(&publisher, &draft("t", "free", ONE));
+    world.flush();
+    assert_eq!(taker.read(), ["t:free q1#3"]);
 }
