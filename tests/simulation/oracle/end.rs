@@ -1,0 +1,156 @@
+//! What must be left when all links are healed and nothing is on its way any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin::metrics::Metrics;
+use dunlin::packet::{QoS, SubscriptionId};
+
+use super::{Counts, Oracle, matches, publish_size};
+use crate::client::Lasting;
+
+impl Oracle {
+    /// Everybody who has a Session is connected and has read everything.
+    pub(crate) fn at_rest(&mut self, total: Counts) {
+        let living: Vec<usize> = self.living.values().copied().collect();
+        for at in living {
+            self.session_at_rest(at);
+        }
+        // No drop without its counter.
+        let counted = total.queue_full + total.expired + total.too_large;
+        let counted = counted - self.zero_too_large - self.replay_drops;
+        if self.excused > counted {
+            self.fail(&format!("{} were dropped, {counted} are counted", self.excused));
+        }
+        // Where no Session ended every drop is known.
+        let ambiguous = if self.lasting == Lasting::Always { self.ambiguous } else { u64::MAX };
+        if counted - self.excused > ambiguous {
+            self.fail(&format!("{} were dropped, but {counted} are counted", self.excused));
+        }
+    }
+
+    fn session_at_rest(&mut self, at: usize) {
+        let session = &self.sessions[at];
+        let (client, conn) = (session.client, session.conn);
+        if conn.is_none() {
+            self.fail(&format!("c{client} should be connected"));
+        }
+        if let Some(open) = session.exchanges.first() {
+            self.fail(&format!("c{client} has not settled {open:?}"));
+        }
+        for (message, begun) in &session.begun {
+            let taken = session.taken.get(message).copied().unwrap_or_default();
+            let (identity, qos) = message;
+            let is_right = match qos {
+                _ if session.given_up.contains(identity) => true,
+                QoS::ExactlyOnce => taken == *begun,
+                QoS::AtLeastOnce | QoS::AtMostOnce => taken >= *begun,
+            };
+            if !is_right {
+                self.fail(&format!("c{client}: {identity} q{} {taken} times", qos.bits()));
+            }
+        }
+        let offers: Vec<_> =
+            self.sessions[at].offers.values_mut().flat_map(std::mem::take).collect();
+        for offer in offers {
+            if offer.qos > QoS::AtMostOnce || offer.conn == conn {
+                self.must_be_excused(at, &offer);
+            }
+        }
+        self.replays_at_rest(at);
+    }
+
+    /// A value that was retained from before a SUBSCRIBE until now has come, for each of them.
+    fn replays_at_rest(&self, at: usize) {
+        let session = &self.sessions[at];
+        let mut due: BTreeMap<(String, QoS, Vec<u32>), usize> = BTreeMap::new();
+        for right in session.rights.iter().filter(|right| !right.cancelled) {
+            let all = self.retained.values().flatten().map(|value| (&value.facts, value.until));
+            let still = all.filter(|(facts, until)| {
+                let unchanged = facts.number <= right.number && *until == u64::MAX;
+                let expired = facts.expires_at.is_some_and(|expires_at| expires_at <= self.now);
+                unchanged && !expired && matches(&right.filter, &facts.topic)
+            });
+            for (facts, _) in still {
+                let qos = right.subscription.options.qos.min(facts.qos);
+                let id = right.subscription.id.filter(|_| session.version.is_v5());
+                let ids: Vec<u32> = id.into_iter().map(SubscriptionId::value).collect();
+                let lost = qos == QoS::AtMostOnce && Some(right.conn) != session.conn;
+                if !lost && publish_size(session.version, facts, qos, &ids) <= session.size_min {
+                    *due.entry((facts.identity.clone(), qos, ids)).or_default() += 1;
+                }
+            }
+        }
+        let mut missing = 0;
+        for (kind, count) in &due {
+            let came = session.with_retain.get(kind).copied().unwrap_or_default();
+            missing += count.saturating_sub(came) as u64;
+        }
+        if missing > session.replays_refused {
+            self.fail(&format!("c{} misses {missing} of {due:?}", session.client));
+        }
+    }
+
+    /// What a Session must not have: a QoS 2 message more often than it was sent.
+    pub(crate) fn nothing_was_taken_twice(&self) {
+        for session in &self.sessions {
+            for (message, taken) in
+                session.taken.iter().filter(|((_, qos), _)| *qos == QoS::ExactlyOnce)
+            {
+                if *taken > session.begun.get(message).copied().unwrap_or_default() {
+                    self.fail(&format!("c{}: {message:?} {taken} times", session.client));
+                }
+            }
+        }
+    }
+
+    /// The client of this number has subscribed to everything and asked for nothing else: it has the
+    /// newest retained value of each topic, except what was refused for its queue's limit.
+    pub(crate) fn has_what_is_retained(&self, client: usize) {
+        let current = self.retained.values().filter_map(|values| values.last());
+        let retained: BTreeSet<&String> = current
+            .filter(|value| value.until == u64::MAX)
+            .filter(|value| value.facts.expires_at.is_none_or(|expires_at| expires_at > self.now))
+            .map(|value| &value.facts.identity)
+            .collect();
+        let Some(at) = self.living.get(&client) else { self.fail("it has no Session") };
+        let session = &self.sessions[*at];
+        let taken: BTreeSet<&String> = session.taken.keys().map(|(identity, _)| identity).collect();
+        let missing = retained.difference(&taken).count() as u64;
+        if !taken.is_subset(&retained) || missing > session.replays_refused {
+            self.fail(&format!("retained is {retained:?}, but a subscriber gets {taken:?}"));
+        }
+    }
+
+    /// All Sessions ended: the router holds nothing for them.
+    pub(crate) fn all_is_over(&self, metrics: &Metrics) {
+        let sessions = metrics.sessions.value();
+        let session_bytes = metrics.amount(|counters| &counters.session_bytes);
+        let outbound_bytes = metrics.amount(|counters| &counters.outbound_bytes);
+        if (sessions, session_bytes, outbound_bytes) != (0, 0, 0) {
+            self.fail(&format!(
+                "{sessions} Sessions hold {session_bytes} and {outbound_bytes} bytes"
+            ));
+        }
+    }
+
+    /// What may be held while it lasts.
+    pub(crate) fn limits_hold(&self, metrics: &Metrics) {
+        let sessions = metrics.sessions.value();
+        if usize::try_from(sessions) != Ok(self.living.len()) {
+            self.fail(&format!("{sessions} Sessions, not {}", self.living.len()));
+        }
+        let open = self.conns.values().filter(|conn| !conn.left).count();
+        // One message always fits a Session that owes nothing, and a packet more an outbound buffer.
+        let spare = 4_096;
+        let session_bytes = metrics.amount(|counters| &counters.session_bytes);
+        let most = self.living.len() * (self.bounds.queue_bytes_max + spare);
+        if !(0..=i64::try_from(most).unwrap()).contains(&session_bytes) {
+            self.fail(&format!("{session_bytes} bytes in Sessions"));
+        }
+        let outbound_bytes = metrics.amount(|counters| &counters.outbound_bytes);
+        let most = open * (self.bounds.hard_bytes_max + 64 * 1024);
+        if !(0..=i64::try_from(most).unwrap()).contains(&outbound_bytes) {
+            self.fail(&format!("{outbound_bytes} bytes on their way out"));
+        }
+    }
+}
