@@ -22,6 +22,11 @@ const FILTERS: [&str; 18] = [
     "$d/#", "$d/+", "w/+", "w/#",
 ];
 
+/// To be turned on when the broker serves Shared Subscriptions: the oracle knows what they have to do.
+const SHARED_SUBSCRIPTIONS: bool = false;
+
+const SHARED_FILTERS: [&str; 4] = ["$share/g/a/#", "$share/g/+", "$share/h/#", "$share/h/b/a"];
+
 const QUALITIES: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 /// More than this a client leaves unacknowledged never.
@@ -372,7 +377,12 @@ impl Client {
                 options.retain_as_published = random.chance(30);
                 options.retain_handling = random.pick(&handling);
             }
-            filters.push(random.pick(&FILTERS), options);
+            if SHARED_SUBSCRIPTIONS && random.chance(20) {
+                options.no_local = false; // [MQTT-3.8.3-4]
+                filters.push(random.pick(&SHARED_FILTERS), options);
+            } else {
+                filters.push(random.pick(&FILTERS), options);
+            }
         }
         let number = if self.version.is_v5() { random.below(6) } else { 0 };
         self.send_subscribe(broker, &filters, SubscriptionId::new(u32::try_from(number).unwrap()));

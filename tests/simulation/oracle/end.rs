@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin::metrics::Metrics;
-use dunlin::packet::{QoS, SubscriptionId};
+use dunlin::packet::{ProtocolVersion, QoS, SubscriptionId};
 
+use super::groups::Missing;
 use super::{Counts, Oracle, matches, publish_size};
 use crate::client::Lasting;
 
@@ -15,6 +16,7 @@ impl Oracle {
         for at in living {
             self.session_at_rest(at);
         }
+        self.groups_at_rest();
         // No drop without its counter.
         let counted = total.queue_full + total.expired + total.too_large;
         let counted = counted - self.zero_too_large - self.replay_drops;
@@ -57,6 +59,22 @@ impl Oracle {
             }
         }
         self.replays_at_rest(at);
+    }
+
+    /// Each message of a group went to a member, or was dropped for a reason that is counted.
+    fn groups_at_rest(&mut self) {
+        let smallest = self.sessions.iter().map(|session| session.size_min).min();
+        for Missing { group, facts } in self.groups.missing() {
+            let expired = facts.expires_at.is_some_and(|expires_at| expires_at <= self.now);
+            let size = publish_size(ProtocolVersion::V5, &facts, facts.qos, &[0]);
+            let too_large = smallest.is_some_and(|smallest| smallest < size);
+            let refused = self.refused.get_mut(&facts.identity).filter(|count| **count > 0);
+            match refused {
+                _ if expired || too_large => {}
+                Some(count) => *count -= 1,
+                None => self.fail(&format!("{group} lost {facts:?}")),
+            }
+        }
     }
 
     /// A value that was retained from before a SUBSCRIBE until now has come, for each of them.

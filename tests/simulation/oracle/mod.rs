@@ -3,12 +3,14 @@
 //!
 //! - here: Sessions, Subscriptions, Wills and Retained Messages, as the shell reports what it does;
 //! - [`written`]: each packet the broker writes, at the moment it does, be it lost afterwards or not;
+//! - [`groups`]: Shared Subscriptions;
 //! - [`end`]: what must be left when everything has come to rest.
 //!
 //! A publication becomes an [`Offer`] for each Session with a matching Subscription. A PUBLISH that
 //! is written takes its offer; an offer that is passed over or left needs an excuse with a counter.
 
 mod end;
+mod groups;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +29,7 @@ use dunlin::session::{Terms, WillFate};
 use crate::broker::{Bounds, Micros};
 use crate::client::Lasting;
 use crate::journal::LateJournal;
+use groups::{Groups, shared_filter};
 
 /// Lines of what happened last, shown when something is wrong.
 const LOG_LINES: usize = 60;
@@ -230,6 +233,7 @@ pub(crate) struct Oracle {
     conns: BTreeMap<usize, ConnModel>,
     /// The living Session of each client.
     living: BTreeMap<usize, usize>,
+    groups: Groups,
     messages: BTreeMap<String, Facts>,
     /// QoS 2 messages that were routed for good.
     settled: BTreeSet<String>,
@@ -318,6 +322,7 @@ impl Oracle {
             sessions: Vec::new(),
             conns: BTreeMap::new(),
             living: BTreeMap::new(),
+            groups: Groups::default(),
             messages: BTreeMap::new(),
             settled: BTreeSet::new(),
             retained: BTreeMap::new(),
@@ -396,8 +401,10 @@ impl Oracle {
             } else {
                 wills.extend(will.filter(|_| !resumes)); // [MQTT-3.1.3-9]
             }
+            self.groups.away(old);
             if !resumes {
                 session.end();
+                self.groups.ended(old);
             }
         }
         let is_session_change = |change: &Change| match change {
@@ -503,7 +510,8 @@ impl Oracle {
     /// while away, and how many that take no packet of that size.
     fn offer(&mut self, facts: &Facts) -> (usize, u64, u64) {
         self.messages.entry(facts.identity.clone()).or_insert_with(|| facts.clone());
-        let (mut takers, mut offline, mut too_large) = (0, 0, 0);
+        let mut takers = self.groups.offer(facts);
+        let (mut offline, mut too_large) = (0, 0);
         for at in self.living.values() {
             let session = &mut self.sessions[*at];
             let found = session.matching(&facts.topic);
@@ -650,6 +658,8 @@ impl Oracle {
             RetainHandling::IfNew => !known,
             RetainHandling::Never => false,
         };
+        let is_shared = shared_filter(filter).is_some();
+        let replays = replays && !is_shared; // 5.0 s3.8.4
         let many_replays = replays && session.rights.len() >= max;
         if done && no_room || !done && !no_room && !many_replays {
             self.fail("a Subscription too many or too few");
@@ -658,6 +668,9 @@ impl Oracle {
             return;
         }
         session.subscriptions.insert(filter.to_owned(), subscription); // [MQTT-3.8.4-3]
+        if is_shared {
+            self.groups.joined(filter, self.conns[&conn].session, subscription);
+        }
         if replays {
             session.rights.push(Right {
                 filter: filter.to_owned(),
@@ -672,7 +685,9 @@ impl Oracle {
 
     pub(crate) fn unsubscribed(&mut self, conn: usize, filter: &str, existed: bool) {
         self.note(&format!("conn {conn}: unsubscribes {filter}: {existed}"));
-        let session = &mut self.sessions[self.conns[&conn].session];
+        let at = self.conns[&conn].session;
+        self.groups.left(filter, at);
+        let session = &mut self.sessions[at];
         if session.subscriptions.remove(filter).is_some() != existed {
             self.fail("a Subscription that was or was not there");
         }
@@ -700,6 +715,9 @@ impl Oracle {
                 id
             }
         };
+        if let Some(open) = session.exchanges.iter().find(|open| open.id == ended) {
+            self.groups.settled(model.session, &open.identity);
+        }
         session.exchanges.retain(|open| open.id != ended);
         model.resend.retain(|(id, _)| *id != ended);
     }
@@ -712,6 +730,7 @@ impl Oracle {
         let client = session.client;
         session.conn = None;
         session.away_since = self.now;
+        self.groups.away(model.session);
         if let Ending::Farewell(farewell) = ending {
             if let Some(expiry) = farewell.expiry {
                 session.change_expiry(expiry);
@@ -725,6 +744,7 @@ impl Oracle {
         let will = if due { session.will.take() } else { None };
         if ends {
             session.end();
+            self.groups.ended(model.session);
             self.living.remove(&client);
         }
         self.publish_wills(will.into_iter().map(|will| (client, will)).collect(), growth, 0);
@@ -764,6 +784,7 @@ impl Oracle {
             self.note(&format!("the Session of c{client} ends"));
             if let Some(at) = self.living.remove(client) {
                 self.sessions[at].end();
+                self.groups.ended(at);
             }
         }
         self.publish_wills(wills, growth, ended.len());

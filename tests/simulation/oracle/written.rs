@@ -229,6 +229,9 @@ impl Oracle {
             live && offer.facts.identity == facts.identity && (!zero || offer.conn == Some(conn))
         };
         let Some(place) = offers.iter().position(is_it) else {
+            if !publish.retain && self.groups.take(at, &facts.identity, qos, ids) {
+                return;
+            }
             return self.first_retained(seen);
         };
         let passed: Vec<Offer> = offers.drain(..place).collect();
