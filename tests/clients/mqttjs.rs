@@ -75,3 +75,28 @@ fn mqttjs_passes_user_properties_on() {
 fn mqttjs_shared_group_loses_nothing_while_members_leave() {
     scenario("shared_group");
 }
+
+#[test]
+fn mqttjs_gets_the_user_properties_of_retained_messages() {
+    run(&Broker::start(), "5.0", "retained_user_properties");
+}
+
+#[test]
+fn mqttjs_gets_what_is_left_of_an_expiry_and_nothing_that_expired() {
+    run(&Broker::start(), "5.0", "message_expiry");
+}
+
+#[test]
+fn mqttjs_will_is_sent_after_its_delay() {
+    run(&Broker::start(), "5.0", "will_delay");
+}
+
+#[test]
+fn mqttjs_will_is_not_sent_if_it_reconnects_before_its_delay_has_passed() {
+    run(&Broker::start(), "5.0", "will_delay_ended_by_reconnecting");
+}
+
+#[test]
+fn mqttjs_session_lasts_as_long_as_its_expiry() {
+    run(&Broker::start(), "5.0", "session_expiry");
+}

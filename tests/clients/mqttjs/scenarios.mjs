@@ -71,9 +71,32 @@ class Client {
     return packet;
   }
 
-  disconnect() {
-    return this.inner.endAsync();
+  /** Without a DISCONNECT. */
+  kill() {
+    this.inner.on("error", () => {});
+    this.inner.stream.resetAndDestroy();
   }
+
+  disconnect(properties = {}) {
+    return this.inner.endAsync(false, { reasonCode: 0, properties });
+  }
+}
+
+const delayedWill = (topic, seconds) => ({
+  topic,
+  payload: Buffer.from("gone"),
+  qos: 1,
+  properties: { willDelayInterval: seconds },
+});
+
+/** Until a Will with this delay arrives: so much time has passed at the broker too. */
+async function wait(seconds) {
+  const watcher = await Client.connect("clock watcher");
+  await watcher.subscribe("clock", 1);
+  const clock = { lasting: true, will: delayedWill("clock", seconds) };
+  (await Client.connect("clock", clock)).kill();
+  await watcher.expect("clock", "gone", 1);
+  await watcher.disconnect();
 }
 
 const scenarios = {
@@ -109,8 +132,7 @@ const scenarios = {
     await watcher.subscribe("will", 2);
     const will = (payload) => ({ will: { topic: "will", payload: Buffer.from(payload), qos: 2 } });
     const victim = await Client.connect("victim", will("gone"));
-    victim.inner.on("error", () => {});
-    victim.inner.stream.resetAndDestroy();
+    victim.kill();
     await watcher.expect("will", "gone", 2);
     await (await Client.connect("polite", will("never"))).disconnect();
     await watcher.publish("will", "marker", 2);
@@ -212,7 +234,6 @@ const scenarios = {
     let wake = () => {};
     const member = async (name) => {
       const client = await Client.connect(name);
-      client.inner.on("error", () => {});
       client.inner.on("message", (topic, payload) => {
         seen.add(Number(payload));
         wake();
@@ -233,11 +254,92 @@ const scenarios = {
     for (let round = 0; round < 8; round += 1) {
       await have(round * 100);
       // Reset in the middle of the stream: what it did not acknowledge goes to the others.
-      members.shift().inner.stream.resetAndDestroy();
+      members.shift().kill();
       members.push(await member(`member-${3 + round}`));
     }
     await Promise.all(sent);
     await have(count);
+  },
+
+  async retained_user_properties() {
+    const publisher = await Client.connect("publisher");
+    const userProperties = { b: ["1", "3", "1"], a: "2" };
+    for (const qos of [1, 2]) {
+      const properties = { userProperties };
+      await publisher.publish(`kept/${qos}`, "x", qos, { retain: true, properties });
+      const late = await Client.connect("late");
+      await late.subscribe(`kept/${qos}`, qos);
+      const seen = await late.expect(`kept/${qos}`, "x", qos, true);
+      assert.deepEqual({ ...seen.properties.userProperties }, userProperties);
+      await late.disconnect();
+    }
+  },
+
+  async message_expiry() {
+    const publisher = await Client.connect("publisher");
+    for (const qos of [1, 2]) {
+      const [name, topic] = [`sleeper ${qos}`, `mail/${qos}`];
+      let client = await Client.connect(name, { lasting: true });
+      await client.subscribe(topic, qos);
+      await client.disconnect();
+      for (const [payload, messageExpiryInterval] of [["kept", 100], ["expired", 1]]) {
+        await publisher.publish(topic, payload, qos, { properties: { messageExpiryInterval } });
+      }
+      await publisher.publish(topic, "marker", qos);
+      await wait(2);
+      client = await Client.connect(name, { lasting: true });
+      const left = (await client.expect(topic, "kept", qos)).properties.messageExpiryInterval;
+      assert.ok(100 - PATIENCE_MS / 1000 <= left && left <= 98, `${left} s are left`);
+      const marker = await client.expect(topic, "marker", qos);
+      assert.equal(marker.properties?.messageExpiryInterval, undefined);
+      await client.disconnect();
+    }
+  },
+
+  async will_delay() {
+    const watcher = await Client.connect("watcher");
+    await watcher.subscribe("will", 1);
+    const victim = { lasting: true, will: delayedWill("will", 2) };
+    const client = await Client.connect("victim", victim);
+    const killed = performance.now();
+    client.kill();
+    await watcher.expect("will", "gone", 1);
+    assert.ok(performance.now() - killed >= 2_000);
+  },
+
+  async will_delay_ended_by_reconnecting() {
+    const watcher = await Client.connect("watcher");
+    await watcher.subscribe("will", 1);
+    const victim = { lasting: true, will: delayedWill("will", 2) };
+    (await Client.connect("victim", victim)).kill();
+    assert.ok((await Client.connect("victim", { lasting: true })).sessionPresent);
+    await wait(3);
+    await watcher.publish("will", "marker", 1);
+    await watcher.expect("will", "marker", 1);
+  },
+
+  async session_expiry() {
+    const watcher = await Client.connect("watcher");
+    await watcher.subscribe("ended", 1);
+    const lasting = (sessionExpiryInterval, more = {}) =>
+      Client.connect("client", { lasting: true, properties: { sessionExpiryInterval }, ...more });
+    // A Will whose delay is longer than the Session's expiry tells when it ends (5.0 s3.1.3.2.2).
+    for (const [expiry, present] of [[3600, true], [0, false]]) {
+      (await lasting(expiry)).kill();
+      let client = await lasting(1, { will: delayedWill("ended", 3600) });
+      assert.equal(client.sessionPresent, present);
+      const killed = performance.now();
+      client.kill();
+      await watcher.expect("ended", "gone", 1);
+      assert.ok(performance.now() - killed >= 1_000);
+      client = await lasting(3600);
+      assert.equal(client.sessionPresent, false);
+      // It may also end it by DISCONNECT.
+      await client.disconnect({ sessionExpiryInterval: 0 });
+      client = await lasting(3600);
+      assert.equal(client.sessionPresent, false);
+      await client.disconnect({ sessionExpiryInterval: 0 });
+    }
   },
 
   // MQTT.js refuses an alias above its maximum and one that it was not given a topic for.

@@ -4,6 +4,7 @@ import queue
 import socket
 import struct
 import sys
+import time
 
 try:
     import paho.mqtt.client as mqtt
@@ -15,14 +16,12 @@ except ImportError as error:
 HOST, PORT, VERSION, SCENARIO = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 V5 = VERSION == "5.0"
 PATIENCE = 20
-# Closing a socket with this loses what is on the way, as a device that loses its power does.
-RESET = struct.pack("ii", 1, 0)
 
 
 class Client:
     """A client whose callbacks are events in queues."""
 
-    def __init__(self, name, lasting=False, will=None, inflight=20, aliases=0):
+    def __init__(self, name, lasting=False, will=None, inflight=20, aliases=0, expiry=3600):
         settings = {"protocol": mqtt.MQTTv5 if V5 else mqtt.MQTTv311}
         if not V5:
             settings["clean_session"] = not lasting
@@ -41,7 +40,7 @@ class Client:
             arguments["clean_start"] = not lasting
             arguments["properties"] = Properties(PacketTypes.CONNECT)
             if lasting:
-                arguments["properties"].SessionExpiryInterval = 3600
+                arguments["properties"].SessionExpiryInterval = expiry
             if aliases:
                 arguments["properties"].TopicAliasMaximum = aliases
         self.inner.connect(HOST, PORT, **arguments)
@@ -70,10 +69,33 @@ class Client:
         assert seen == wanted, f"{seen} instead of {wanted}"
         return message
 
-    def disconnect(self):
-        self.inner.disconnect()
+    def kill(self):
+        """Without a DISCONNECT, and so that paho does not connect again by itself."""
+        self.inner.loop_stop()
+        end = self.inner.socket()
+        # Reset instead of closed: the client's own code cannot send anything any more.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end.close()
+
+    def disconnect(self, **more):
+        self.inner.disconnect(**more)
         self.ended.get(timeout=PATIENCE)
         self.inner.loop_stop()
+
+
+def delayed_will(topic, seconds):
+    properties = Properties(PacketTypes.WILLMESSAGE)
+    properties.WillDelayInterval = seconds
+    return (topic, "gone", 1, False, properties)
+
+
+def wait(seconds):
+    """Until a Will with this delay arrives: so much time has passed at the broker too."""
+    watcher = Client("clock watcher")
+    watcher.subscribe("clock", 1)
+    Client("clock", lasting=True, will=delayed_will("clock", seconds)).kill()
+    watcher.expect("clock", "gone", 1)
+    watcher.disconnect()
 
 
 def every_qos():
@@ -105,12 +127,8 @@ def will():
     watcher = Client("watcher")
     watcher.subscribe("will", 2)
     victim = Client("victim", will=("will", "gone", 2, False))
-    # Reset instead of closed: the client's own code cannot send a DISCONNECT any more.
-    end = victim.inner.socket()
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    end.shutdown(socket.SHUT_RDWR)
+    victim.kill()
     watcher.expect("will", "gone", 2)
-    victim.inner.loop_stop()
     polite = Client("polite", will=("will", "never", 2, False))
     polite.disconnect()
     watcher.inner.publish("will", "marker", 2)
@@ -210,13 +228,89 @@ def shared_group():
         for _ in range(100):
             seen.add(arrived.get(timeout=PATIENCE))
         # Reset in the middle of the stream: what it did not acknowledge goes to the others.
-        victim = members.pop(0)
-        victim.inner.socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        victim.inner.socket().shutdown(socket.SHUT_RDWR)
-        victim.inner.loop_stop()
+        members.pop(0).kill()
         members.append(member(f"member-{3 + round_number}"))
     while len(seen) < count:
         seen.add(arrived.get(timeout=PATIENCE))
+
+
+def retained_user_properties():
+    publisher = Client("publisher")
+    pairs = [("b", "1"), ("a", "2"), ("b", "1"), ("a", "1")]
+    for qos in (1, 2):
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = pairs
+        publisher.publish(f"kept/{qos}", "x", qos, retain=True, properties=properties)
+        late = Client("late")
+        late.subscribe(f"kept/{qos}", qos)
+        seen = late.expect(f"kept/{qos}", "x", qos, retain=True).properties
+        assert seen.UserProperty == pairs, seen
+        late.disconnect()
+
+
+def message_expiry():
+    for qos in (1, 2):
+        name, topic = f"sleeper {qos}", f"mail/{qos}"
+        client, publisher = Client(name, lasting=True), Client("publisher")
+        client.subscribe(topic, qos)
+        client.disconnect()
+        for payload, seconds in (("kept", 100), ("expired", 1), ("marker", None)):
+            properties = Properties(PacketTypes.PUBLISH)
+            if seconds:
+                properties.MessageExpiryInterval = seconds
+            publisher.publish(topic, payload, qos, properties=properties)
+        wait(2)
+        client = Client(name, lasting=True)
+        left = client.expect(topic, "kept", qos).properties.MessageExpiryInterval
+        assert 100 - PATIENCE <= left <= 98, left
+        marker = client.expect(topic, "marker", qos).properties
+        assert not hasattr(marker, "MessageExpiryInterval"), marker
+        client.disconnect()
+
+
+def will_delay():
+    watcher = Client("watcher")
+    watcher.subscribe("will", 1)
+    victim = Client("victim", lasting=True, will=delayed_will("will", 2))
+    killed = time.monotonic()
+    victim.kill()
+    watcher.expect("will", "gone", 1)
+    assert time.monotonic() - killed >= 2
+
+
+def will_delay_ended_by_reconnecting():
+    watcher = Client("watcher")
+    watcher.subscribe("will", 1)
+    victim = Client("victim", lasting=True, will=delayed_will("will", 2))
+    victim.kill()
+    victim = Client("victim", lasting=True)
+    assert victim.session_present
+    wait(3)
+    watcher.publish("will", "marker", 1)
+    watcher.expect("will", "marker", 1)
+
+
+def session_expiry():
+    watcher = Client("watcher")
+    watcher.subscribe("ended", 1)
+    # A Will whose delay is longer than the Session's expiry tells when it ends (5.0 s3.1.3.2.2).
+    for expiry, present in ((3600, True), (0, False)):
+        Client("client", lasting=True, expiry=expiry).kill()
+        client = Client("client", lasting=True, expiry=1, will=delayed_will("ended", 3600))
+        assert client.session_present == present, expiry
+        killed = time.monotonic()
+        client.kill()
+        watcher.expect("ended", "gone", 1)
+        assert time.monotonic() - killed >= 1
+        client = Client("client", lasting=True)
+        assert not client.session_present
+        # It may also end it by DISCONNECT.
+        properties = Properties(PacketTypes.DISCONNECT)
+        properties.SessionExpiryInterval = 0
+        client.disconnect(properties=properties)
+        client = Client("client", lasting=True)
+        assert not client.session_present
+        client.disconnect(properties=properties)
 
 
 def aliases_to_the_client():
@@ -257,6 +351,11 @@ SCENARIOS = [
     mebibyte,
     burst,
     user_properties,
+    retained_user_properties,
+    message_expiry,
+    will_delay,
+    will_delay_ended_by_reconnecting,
+    session_expiry,
     aliases_to_the_client,
     aliases_from_the_client,
     shared_group,
