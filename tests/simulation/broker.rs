@@ -10,15 +10,17 @@ use dunlin::change::{CommitNumber, Epoch, Journal, Keeps, SessionExpiry, Subscri
 use dunlin::message::{AsItCame, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
-    ClientId, Connect, Delivery, Framing, Packet, PacketId, PubAck, PubComp, PubRec, Publish,
-    ReasonCode, ReasonCodes, SubAck, Subscribe, UnsubAck, Unsubscribe, UserProperties, frame,
+    ClientId, Connect, Delivery, Framing, Identity, Packet, PacketId, PubAck, PubComp, PubRec,
+    Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, UnsubAck, Unsubscribe, UserProperties,
+    frame,
 };
 use dunlin::router::{
     Acknowledged, Attach, Attachment, Courier, Ending, Flags, Flushing, Leave, Origin,
-    OutboundLimits, RetainedLimits, Router, RouterLimits, Signal, Step, Wire,
+    OutboundLimits, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy, Wire,
 };
 use dunlin::session::{
-    self, Accepted, Connection, Farewell, Limits, ProtocolError, Receipt, Subscribed,
+    self, Accepted, Connection, Farewell, Features, Limits, ProtocolError, QueueWhenFull, Receipt,
+    Subscribed,
 };
 use dunlin::time::Now;
 use dunlin::topic::SubscriptionFilter;
@@ -45,6 +47,7 @@ pub(crate) struct Bounds {
     pub(crate) soft_bytes_max: usize,
     pub(crate) hard_bytes_max: usize,
     pub(crate) retained_messages_max: usize,
+    pub(crate) sharing: Strategy,
 }
 
 impl Bounds {
@@ -60,6 +63,13 @@ impl Bounds {
             soft_bytes_max,
             hard_bytes_max: soft_bytes_max * random.pick(&[1, 4]),
             retained_messages_max: random.pick(&[3, 1_000, 1_000]),
+            sharing: random.pick(&[
+                Strategy::LeastInflight,
+                Strategy::RoundRobin,
+                Strategy::HashTopic,
+                Strategy::HashPublisher,
+                Strategy::Sticky,
+            ]),
         }
     }
 
@@ -77,6 +87,9 @@ impl Bounds {
                 topic_bytes_max: 256,
                 topic_levels_max: 16,
                 topic_aliases_in_max: 4,
+                topic_aliases_out_max: 4,
+                queue_when_full: QueueWhenFull::RefuseNewest,
+                response_information: None,
                 subscriptions_max: self.subscriptions_max,
                 packet_bytes_max: PACKET_BYTES_MAX,
             },
@@ -88,6 +101,8 @@ impl Bounds {
                 messages_max: self.retained_messages_max,
                 bytes_max: u64::MAX,
             },
+            sharing: self.sharing,
+            memory_bytes_max: u64::MAX,
         }
     }
 }
@@ -338,7 +353,8 @@ impl Broker {
         let limits = self.router.limits().session.clone();
         let assign = || ClientId::new("assigned").unwrap();
         let now = self.base + Duration::from_micros(self.now);
-        let accepted = session::accept(&connect, &limits, assign, now).unwrap();
+        let accepted =
+            session::accept(&connect, &limits, &Features::default(), assign, now).unwrap();
         // The task goes straight on to its first turn.
         self.conns[at].woken.set();
         Stage::Open(Box::new(self.attach(at, accepted, &connect, oracle)))
@@ -358,12 +374,15 @@ impl Broker {
         let Accepted { client_id, clean_start, expiry, terms, will, connection, server_side } =
             accepted;
         let epoch = Epoch(self.epoch);
-        let attach = Attach { client_id, epoch, clean_start, expiry, terms, will, wire, signal };
+        let identity = Identity::Anonymous;
+        let attach =
+            Attach { client_id, identity, epoch, clean_start, expiry, terms, will, wire, signal };
         let limits = self.router.limits().session.clone();
         let (before, submitted) = (self.counts(), self.journal.submitted());
         let attached = self.router.attach(&mut self.courier, attach, |present, out| {
             session::accepted(terms.version, present, &server_side, &limits, out);
         });
+        let attached = attached.unwrap();
         // What a connection that was taken over could still write came before.
         self.tap(oracle);
         let arrived = Arrived { conn: at, client, connect, terms, submitted };
