@@ -118,9 +118,15 @@ impl Broker {
         Some(self.router.attach(&mut self.courier, attach, |_, _| {}).ok()?.attachment)
     }
 
-    /// Connects as many takers of everything, which allow so many Topic Aliases.
-    fn takers(&mut self, count: usize, qos: QoS, topic_alias_maximum: u16) -> Vec<Attachment> {
-        let Ok(filter) = SubscriptionFilter::parse("#") else { return Vec::new() };
+    /// Connects as many takers of the filter, which allow so many Topic Aliases.
+    fn takers(
+        &mut self,
+        filter: &str,
+        count: usize,
+        qos: QoS,
+        topic_alias_maximum: u16,
+    ) -> Vec<Attachment> {
+        let Ok(filter) = SubscriptionFilter::parse(filter) else { return Vec::new() };
         let options = SubscriptionOptions::new(qos);
         let mut takers = Vec::new();
         for number in 0..count {
@@ -162,7 +168,7 @@ fn routing(criterion: &mut Criterion) {
     for count in [1, 100] {
         let mut broker = Broker::new();
         let Some(publisher) = broker.connect("publisher", 0) else { return };
-        let _takers = broker.takers(count, QoS::AtMostOnce, 0);
+        let _takers = broker.takers(TOPIC, count, QoS::AtMostOnce, 0);
         broker.flush();
         group.throughput(Throughput::Elements((TURN * count) as u64));
         group.bench_function(format!("publish_qos0_to_{count}_x{TURN}_and_flush"), |bencher| {
@@ -177,7 +183,7 @@ fn routing(criterion: &mut Criterion) {
 
     let mut broker = Broker::new();
     let Some(publisher) = broker.connect("publisher", 0) else { return };
-    let takers = broker.takers(1, QoS::AtLeastOnce, 0);
+    let takers = broker.takers(TOPIC, 1, QoS::AtLeastOnce, 0);
     let Some(taker) = takers.first() else { return };
     broker.flush();
     let mut next = 0_u16;
@@ -219,7 +225,7 @@ fn aliases(criterion: &mut Criterion) {
                 let names: Vec<TopicName> = names.filter_map(Result::ok).collect();
                 let mut broker = Broker::new();
                 let Some(publisher) = broker.connect("publisher", 0) else { return };
-                let _takers = broker.takers(count, QoS::AtMostOnce, topic_alias_maximum);
+                let _takers = broker.takers("#", count, QoS::AtMostOnce, topic_alias_maximum);
                 broker.flush();
                 group.throughput(Throughput::Elements((TURN * count) as u64));
                 let name = format!("{topics}_topics_to_{count}_with_{topic_alias_maximum}_aliases");

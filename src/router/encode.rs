@@ -1,5 +1,5 @@
 //! A PUBLISH encoded once for each kind of taker, then copied and patched for each. Only a taker
-//! that has Topic Aliases of its own gets a head of its own.
+//! that has Topic Aliases of its own gets an encoding of its own.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::packet::{
     SubscriptionIds as SubscriptionIdsView, encode_publish_head, publish_first_byte,
     publish_length,
 };
-use crate::session::{Naming, SubscriptionIds};
+use crate::session::SubscriptionIds;
 
 /// Up to here a payload is copied to each taker: cheaper than a slice of its own in a `writev`,
 /// which measured equal at about 1 KiB.
@@ -43,7 +43,7 @@ struct Variant {
 /// One publication being encoded.
 #[derive(Debug)]
 pub(super) struct Encoder<'a> {
-    publication: &'a Publication<'a>,
+    pub(super) publication: &'a Publication<'a>,
     scratch: &'a mut Scratch,
     /// The payload in memory of its own, made when the first taker shares it.
     shared: Option<Bytes>,
@@ -51,22 +51,22 @@ pub(super) struct Encoder<'a> {
 
 /// An encoding that fits one taker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chosen<'t> {
-    encoding: Encoding<'t>,
-    /// Of the whole packet, in bytes; without a Topic Alias.
+pub(super) struct Chosen {
+    encoding: Encoding,
+    /// Of the whole packet, in bytes.
+    pub(super) length: usize,
+}
+
+/// A packet for one taker alone.
+#[derive(Debug)]
+pub(super) struct Own<'p> {
+    publish: Publish<'p>,
+    /// Of the whole packet with its Topic Name, in bytes.
     pub(super) length: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Encoding<'t> {
-    Shared(Shared),
-    /// Made for this taker alone, with these Subscription Identifiers: its Topic Aliases are its own,
-    /// and one is set only when the packet is really appended.
-    Own(&'t SubscriptionIds),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Shared {
+enum Encoding {
     /// The packet as it came in.
     AsItCame,
     /// The variant of this index.
@@ -81,43 +81,15 @@ impl<'a> Encoder<'a> {
     }
 
     /// The encoding for a taker, made if nobody needed it before.
-    #[inline]
-    pub(super) fn choose<'t>(
-        &mut self,
-        link: &Link,
-        delivery: Delivery,
-        subscription_ids: &'t SubscriptionIds,
-    ) -> Chosen<'t> {
-        let version = link.terms.version;
-        if link.aliases(self.publication.topic, delivery) {
-            let length = self.length(version, delivery, subscription_ids);
-            return Chosen { encoding: Encoding::Own(subscription_ids), length };
-        }
-        let (shared, length) = self.share(version, delivery, subscription_ids);
-        Chosen { encoding: Encoding::Shared(shared), length }
-    }
-
-    fn length(
-        &self,
-        version: ProtocolVersion,
-        delivery: Delivery,
-        subscription_ids: &SubscriptionIds,
-    ) -> usize {
-        self.as_it_came(version.is_v5(), delivery, subscription_ids).unwrap_or_else(|| {
-            publish_length(&self.publish(delivery, false, subscription_ids), version)
-        })
-    }
-
-    /// An encoding that others may get as well, and its length.
-    fn share(
+    pub(super) fn choose(
         &mut self,
         version: ProtocolVersion,
         delivery: Delivery,
         subscription_ids: &SubscriptionIds,
-    ) -> (Shared, usize) {
+    ) -> Chosen {
         let is_v5 = version.is_v5();
         if let Some(length) = self.as_it_came(is_v5, delivery, subscription_ids) {
-            return (Shared::AsItCame, length);
+            return Chosen { encoding: Encoding::AsItCame, length };
         }
         let has_packet_id = delivery.packet_id().is_some();
         let known = self.scratch.variants.iter().position(|variant| {
@@ -127,7 +99,7 @@ impl<'a> Encoder<'a> {
         });
         let index = known.unwrap_or_else(|| self.encode(version, delivery, subscription_ids));
         let length = self.scratch.variants.get(index).map_or(0, |variant| variant.head.length);
-        (Shared::Variant(index), length)
+        Chosen { encoding: Encoding::Variant(index), length }
     }
 
     /// The length of the packet that came in, if this taker may get it as it is.
@@ -195,34 +167,36 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// The packet for a taker with Topic Aliases, which nobody else gets.
+    pub(super) fn own<'p>(
+        &self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        subscription_ids: &'p SubscriptionIds,
+    ) -> Own<'p>
+    where
+        'a: 'p,
+    {
+        let publish = self.publish(delivery, retain, subscription_ids);
+        let length = self
+            .as_it_came(version.is_v5(), delivery, subscription_ids)
+            .unwrap_or_else(|| publish_length(&publish, version));
+        Own { publish, length }
+    }
+
+    /// Appends it, by an alias if there is one: its length in bytes. An alias is set only by a packet
+    /// that is appended.
+    pub(super) fn append_own(&mut self, own: Own<'_>, link: &mut Link, spare: &mut Spare) -> usize {
+        let Own { mut publish, length } = own;
+        link.name_topic(self.publication.topic, length).apply(&mut publish);
+        link.append_publish(&publish, || self.shared_payload(), spare)
+    }
+
     /// Appends the packet to a connection's outbound buffer, as this taker gets it.
     pub(super) fn append(
         &mut self,
-        chosen: Chosen<'_>,
-        delivery: Delivery,
-        retain: bool,
-        link: &mut Link,
-        spare: &mut Spare,
-    ) {
-        let subscription_ids = match chosen.encoding {
-            Encoding::Shared(shared) => {
-                return self.append_shared(shared, delivery, retain, link, spare);
-            }
-            Encoding::Own(subscription_ids) => subscription_ids,
-        };
-        let naming = link.name_topic(self.publication.topic, chosen.length);
-        if naming == Naming::Name {
-            let (shared, _) = self.share(link.terms.version, delivery, subscription_ids);
-            return self.append_shared(shared, delivery, retain, link, spare);
-        }
-        let mut publish = self.publish(delivery, retain, subscription_ids);
-        naming.apply(&mut publish);
-        link.append_publish(&publish, || self.shared_payload(), spare);
-    }
-
-    fn append_shared(
-        &mut self,
-        shared: Shared,
+        chosen: Chosen,
         delivery: Delivery,
         retain: bool,
         link: &mut Link,
@@ -230,10 +204,10 @@ impl<'a> Encoder<'a> {
     ) {
         let tail = link.outbound.tail(spare);
         let start = tail.len();
-        self.write_encoded(shared, delivery, retain, tail);
+        self.write_encoded(chosen, delivery, retain, tail);
         let appended = tail.len() - start;
         link.outbound.grew(appended);
-        if let Shared::Variant(_) = shared
+        if let Encoding::Variant(_) = chosen.encoding
             && self.publication.payload.as_slice().len() > COPIED_PAYLOAD_MAX
         {
             link.outbound.append_shared(self.shared_payload());
@@ -244,20 +218,15 @@ impl<'a> Encoder<'a> {
         self.shared.get_or_insert_with(|| self.publication.payload.to_bytes()).clone()
     }
 
-    /// Writes the whole packet with its Topic Name and a payload of any size, as this taker gets it.
+    /// Writes the whole packet, with a payload of any size, as this taker gets it.
     pub(super) fn write(
-        &mut self,
-        chosen: Chosen<'_>,
+        &self,
+        chosen: Chosen,
         delivery: Delivery,
         retain: bool,
-        version: ProtocolVersion,
         out: &mut Vec<u8>,
     ) {
-        let shared = match chosen.encoding {
-            Encoding::Shared(shared) => shared,
-            Encoding::Own(subscription_ids) => self.share(version, delivery, subscription_ids).0,
-        };
-        self.write_encoded(shared, delivery, retain, out);
+        self.write_encoded(chosen, delivery, retain, out);
         let payload = self.publication.payload.as_slice();
         if payload.len() > COPIED_PAYLOAD_MAX {
             out.extend_from_slice(payload);
@@ -265,10 +234,10 @@ impl<'a> Encoder<'a> {
     }
 
     /// The head, and the payload if it was copied to it.
-    fn write_encoded(&self, shared: Shared, delivery: Delivery, retain: bool, out: &mut Vec<u8>) {
-        let index = match (shared, self.publication.as_it_came) {
-            (Shared::Variant(index), _) => index,
-            (Shared::AsItCame, came) => {
+    fn write_encoded(&self, chosen: Chosen, delivery: Delivery, retain: bool, out: &mut Vec<u8>) {
+        let index = match (chosen.encoding, self.publication.as_it_came) {
+            (Encoding::Variant(index), _) => index,
+            (Encoding::AsItCame, came) => {
                 return out.extend_from_slice(came.map_or(&[], |came| came.packet));
             }
         };

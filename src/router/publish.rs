@@ -99,6 +99,15 @@ pub(super) struct Recipient<'a> {
     pub(super) ticket: Option<&'a Ticket>,
 }
 
+/// How a packet goes out.
+#[derive(Clone, Copy)]
+struct Form {
+    delivery: Delivery,
+    retain: bool,
+    /// What has to be kept before one of QoS 2 may leave.
+    commit: CommitNumber,
+}
+
 /// What came of asking a Session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivered {
@@ -223,29 +232,19 @@ impl Router {
             Some(_) | None => Delivery::AtMostOnce,
         };
         let Some(link) = link else { return refused(courier, taker, DropReason::Offline) };
-        let chosen = encoder.choose(link, delivery, subscription_ids);
-        if delivery == Delivery::AtMostOnce
-            && let Some(reason) =
-                self.at_most_once_refused(courier, publication, link, chosen.length)
-        {
-            return refused(courier, taker, reason);
-        }
         let before = link.outbound.bytes();
-        // Sent before it is kept, it could be sent once more after a restart, to a client that has
-        // released its identifier.
-        let must_be_kept = matches!(delivery, Delivery::ExactlyOnce { .. })
-            && self.journal.keeps() == Keeps::Changes;
-        if must_be_kept || link.outbound.holds_replayed() {
-            let commit = if must_be_kept { commit } else { CommitNumber::NONE };
-            let mut packet = courier.spare.take();
-            encoder.write(chosen, delivery, retain, link.terms.version, &mut packet);
-            link.append(&packet, commit, &*self.journal, &mut courier.spare);
-            courier.spare.give(packet);
+        let form = Form { delivery, retain, commit };
+        let appended = if link.aliases(publication.topic, delivery) {
+            self.append_by_alias(courier, taker, encoder, link, form)
         } else {
-            encoder.append(chosen, delivery, retain, link, &mut courier.spare);
-        }
+            self.append(courier, taker, encoder, link, form)
+        };
+        let length = match appended {
+            Ok(length) => length,
+            Err(reason) => return refused(courier, taker, reason),
+        };
         courier.counters.outbound_bytes.change(before, link.outbound.bytes());
-        courier.spend(chosen.length);
+        courier.spend(length);
         courier.counters.publishes_sent.add(1);
         courier.counters.payload_bytes_sent.add(publication.payload.as_slice().len() as u64);
         note_live(session, publication);
@@ -260,6 +259,60 @@ impl Router {
                 && session.takes_at_once(&link.terms, &self.limits.session)
                 && offer.fits(&link.terms)
         })
+    }
+
+    /// Appends the packet as other takers get it too: its length, or why it is dropped.
+    #[inline]
+    fn append(
+        &self,
+        courier: &mut Courier,
+        taker: &Recipient<'_>,
+        encoder: &mut Encoder<'_>,
+        link: &mut Link,
+        form: Form,
+    ) -> Result<usize, DropReason> {
+        let Form { delivery, retain, commit } = form;
+        let chosen = encoder.choose(link.terms.version, delivery, taker.subscription_ids);
+        if delivery == Delivery::AtMostOnce {
+            self.may_append(courier, encoder.publication, link, chosen.length)?;
+        }
+        // Sent before it is kept, it could be sent once more after a restart, to a client that has
+        // released its identifier.
+        let must_be_kept = matches!(delivery, Delivery::ExactlyOnce { .. })
+            && self.journal.keeps() == Keeps::Changes;
+        if must_be_kept || link.outbound.holds_replayed() {
+            let commit = if must_be_kept { commit } else { CommitNumber::NONE };
+            let mut packet = courier.spare.take();
+            encoder.write(chosen, delivery, retain, &mut packet);
+            link.append(&packet, commit, &*self.journal, &mut courier.spare);
+            courier.spare.give(packet);
+        } else {
+            encoder.append(chosen, delivery, retain, link, &mut courier.spare);
+        }
+        Ok(chosen.length)
+    }
+
+    /// The same for a taker that allows Topic Aliases. Out of the way of all others, which is
+    /// measured.
+    #[inline(never)]
+    fn append_by_alias(
+        &self,
+        courier: &mut Courier,
+        taker: &Recipient<'_>,
+        encoder: &mut Encoder<'_>,
+        link: &mut Link,
+        form: Form,
+    ) -> Result<usize, DropReason> {
+        if link.outbound.holds_replayed() {
+            // What is not held could overtake the packet that sets the alias.
+            return self.append(courier, taker, encoder, link, form);
+        }
+        let Form { delivery, retain, .. } = form;
+        let own = encoder.own(link.terms.version, delivery, retain, taker.subscription_ids);
+        if delivery == Delivery::AtMostOnce {
+            self.may_append(courier, encoder.publication, link, own.length)?;
+        }
+        Ok(encoder.append_own(own, link, &mut courier.spare))
     }
 
     /// Offers a message of QoS 1 or 2 to a Session: its answer, and what that waits for.
@@ -293,27 +346,27 @@ impl Router {
         (verdict, commit)
     }
 
-    /// Why a message of QoS 0 is dropped for a client, if it is.
-    fn at_most_once_refused(
+    /// Whether a message of QoS 0 may be appended for a client, or why it is dropped.
+    fn may_append(
         &self,
         courier: &Courier,
         publication: &Publication<'_>,
         link: &Link,
         length: usize,
-    ) -> Option<DropReason> {
+    ) -> Result<(), DropReason> {
         if length > link.terms.maximum_packet_size {
-            return Some(DropReason::TooLarge); // [MQTT-3.1.2-25]
+            return Err(DropReason::TooLarge); // [MQTT-3.1.2-25]
         }
         let bytes = link.outbound.bytes();
         if bytes == 0 {
-            return None; // One message always fits an empty buffer.
+            return Ok(()); // One message always fits an empty buffer.
         }
         if bytes + length > self.limits.outbound.soft_bytes_max {
-            return Some(DropReason::OutboundFull);
+            return Err(DropReason::OutboundFull);
         }
         // One to be retained was taken into the memory already; its takers are to have it too.
         let sheds = courier.memory() != Memory::Enough && !publication.retain;
-        sheds.then_some(DropReason::MemoryFull)
+        if sheds { Err(DropReason::MemoryFull) } else { Ok(()) }
     }
 
     /// Submits what the last decision changed, under the lock it was made under.
