@@ -78,9 +78,17 @@ impl Courier {
         (self.deliveries, self.appended)
     }
 
-    pub(super) fn spend(&mut self, bytes: usize) {
-        self.deliveries += 1;
+    pub(super) fn spend(&mut self, deliveries: usize, bytes: usize) {
+        self.deliveries += deliveries;
         self.appended += bytes;
+    }
+
+    /// One publication was appended to so many outbound buffers.
+    pub(super) fn count_sent(&mut self, packets: usize, bytes: usize, payload: usize) {
+        self.spend(packets, bytes);
+        self.counters.outbound_bytes.change(0, bytes);
+        self.counters.publishes_sent.add(packets as u64);
+        self.counters.payload_bytes_sent.add((packets * payload) as u64);
     }
 
     /// An empty buffer from the worker's spares; [`Self::give_buffer`] takes it back.

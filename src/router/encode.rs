@@ -81,6 +81,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// The encoding for a taker, made if nobody needed it before.
+    #[inline]
     pub(super) fn choose(
         &mut self,
         version: ProtocolVersion,

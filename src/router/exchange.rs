@@ -186,7 +186,7 @@ impl Router {
                 } else {
                     emit_now(publish, message, link, courier)
                 };
-                courier.spend(length);
+                courier.spend(1, length);
                 courier.counters.publishes_sent.add(1);
                 courier.counters.payload_bytes_sent.add(message.payload.len() as u64);
             }

@@ -36,6 +36,22 @@ pub(super) struct Taker {
     pub(super) subscription_ids: SubscriptionIds,
 }
 
+impl Taker {
+    /// By one Subscription.
+    pub(super) fn by(slot: Arc<Slot>, entry: Entry) -> Self {
+        let Entry { incarnation, subscription } = entry;
+        let options = subscription.options;
+        Self {
+            slot,
+            incarnation,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            subscription_ids: subscription.id.into_iter().collect(),
+        }
+    }
+}
+
 /// Everybody who takes messages of one topic.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
@@ -128,14 +144,7 @@ impl Matches {
         if self.takers.len() >= LINEAR_MAX {
             places.insert((Arc::as_ptr(slot), entry.incarnation), self.takers.len());
         }
-        self.takers.push(Taker {
-            slot: Arc::clone(slot),
-            incarnation: entry.incarnation,
-            qos: options.qos,
-            no_local: options.no_local,
-            retain_as_published: options.retain_as_published,
-            subscription_ids: entry.subscription.id.into_iter().collect(),
-        });
+        self.takers.push(Taker::by(Arc::clone(slot), *entry));
     }
 
     /// The first takers are found by looking, the others through `places`.

@@ -6,6 +6,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
+use super::matches::Taker;
 use super::memory::{Memory, Weight};
 use super::shared_subscription::queued;
 use super::sharing::recorded;
@@ -13,7 +14,7 @@ use super::slot::{Attachment, Slot, SlotState};
 use crate::change::{CommitNumber, Keeps, Ticket};
 use crate::message::{Message, Publication};
 use crate::packet::{ClientId, Delivery, QoS};
-use crate::session::{DropReason, Offer, Refusal, Room, Session, SubscriptionIds, Verdict};
+use crate::session::{DropReason, Offer, Refusal, Room, Session, Verdict};
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug)]
@@ -85,18 +86,17 @@ pub(super) struct Delivering<'a> {
     /// The publication on its own, if anybody may have to keep it.
     pub(super) message: Option<Arc<Message>>,
     pub(super) outcome: Outcome,
+    /// A member of this group is asked, which takes it at once or not at all.
+    pub(super) ticket: Option<Ticket>,
+    sent: Sent,
 }
 
-/// One Session to deliver to, and how its Subscriptions want it.
-#[derive(Clone, Copy)]
-pub(super) struct Recipient<'a> {
-    pub(super) slot: &'a Arc<Slot>,
-    pub(super) incarnation: u64,
-    pub(super) qos: QoS,
-    pub(super) retain_as_published: bool,
-    pub(super) subscription_ids: &'a SubscriptionIds,
-    /// It is asked as a member of a group: it takes the message at once or not at all.
-    pub(super) ticket: Option<&'a Ticket>,
+/// What was appended to outbound buffers, summed up here: adding to the counters for each taker cost
+/// a quarter of a delivery.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    packets: usize,
+    bytes: usize,
 }
 
 /// How a packet goes out.
@@ -145,37 +145,33 @@ impl Router {
         if message.is_none() && Some(publication.qos) > above_zero && matches.qos > above_zero {
             message = Some(publication.to_message(courier.instant()));
         }
-        let mut delivering = Delivering { publication, message, outcome };
+        let (ticket, sent) = (None, Sent::default());
+        let mut delivering = Delivering { publication, message, outcome, ticket, sent };
         let mut scratch = courier.scratch.take().unwrap_or_default();
         let mut encoder = Encoder::new(publication, &mut scratch);
         for taker in &matches.takers {
             if taker.no_local && origin.is(&taker.slot) {
                 continue; // [MQTT-3.8.3-3]
             }
-            let recipient = Recipient {
-                slot: &taker.slot,
-                incarnation: taker.incarnation,
-                qos: taker.qos,
-                retain_as_published: taker.retain_as_published,
-                subscription_ids: &taker.subscription_ids,
-                ticket: None,
-            };
-            let delivered = self.deliver(courier, &recipient, &mut encoder, &mut delivering);
+            let delivered = self.deliver(courier, taker, &mut encoder, &mut delivering);
             delivering.outcome.takers += usize::from(delivered == Delivered::Settled);
         }
         for group in &matches.groups {
             self.share(courier, group, &mut encoder, &mut delivering, origin);
         }
         courier.scratch = Some(scratch);
+        let Sent { packets, bytes } = delivering.sent;
+        courier.count_sent(packets, bytes, publication.payload.as_slice().len());
         courier.count_drops();
         Ok(delivering.outcome)
     }
 
     /// Asks one Session to take a publication.
+    #[inline]
     pub(super) fn deliver(
         &self,
         courier: &mut Courier,
-        taker: &Recipient<'_>,
+        taker: &Taker,
         encoder: &mut Encoder<'_>,
         delivering: &mut Delivering<'_>,
     ) -> Delivered {
@@ -196,10 +192,11 @@ impl Router {
     }
 
     /// The same, with the slot locked.
+    #[inline]
     fn deliver_to(
         &self,
         courier: &mut Courier,
-        taker: &Recipient<'_>,
+        taker: &Taker,
         state: &mut SlotState,
         encoder: &mut Encoder<'_>,
         delivering: &mut Delivering<'_>,
@@ -207,7 +204,7 @@ impl Router {
         let Some(session) = &mut state.session else { return Delivered::NotNow };
         let link = state.link.as_mut();
         let publication = delivering.publication;
-        let Recipient { subscription_ids, ticket, .. } = *taker;
+        let (subscription_ids, ticket) = (&taker.subscription_ids, delivering.ticket.as_ref());
         let retain = publication.retain && taker.retain_as_published; // [MQTT-3.3.1-12]
         let qos = publication.qos.min(taker.qos); // [MQTT-3.8.4-8]
         let mut commit = CommitNumber::NONE;
@@ -231,24 +228,23 @@ impl Router {
             }
             Some(_) | None => Delivery::AtMostOnce,
         };
-        let Some(link) = link else { return refused(courier, taker, DropReason::Offline) };
+        let Some(link) = link else { return refused(courier, ticket, DropReason::Offline) };
         let before = link.outbound.bytes();
         let form = Form { delivery, retain, commit };
-        let appended = if link.aliases(publication.topic, delivery) {
+        // What is not held could overtake a packet that sets an alias.
+        let by_alias = link.aliases(publication.topic, delivery) && !link.outbound.holds_replayed();
+        let appended = if by_alias {
             self.append_by_alias(courier, taker, encoder, link, form)
         } else {
             self.append(courier, taker, encoder, link, form)
         };
-        let length = match appended {
-            Ok(length) => length,
-            Err(reason) => return refused(courier, taker, reason),
-        };
-        courier.counters.outbound_bytes.change(before, link.outbound.bytes());
-        courier.spend(length);
-        courier.counters.publishes_sent.add(1);
-        courier.counters.payload_bytes_sent.add(publication.payload.as_slice().len() as u64);
+        if let Err(reason) = appended {
+            return refused(courier, ticket, reason);
+        }
+        delivering.sent.packets += 1;
+        delivering.sent.bytes += link.outbound.bytes() - before;
         note_live(session, publication);
-        Self::soiled(courier, taker.slot, link);
+        Self::soiled(courier, &taker.slot, link);
         Delivered::Settled
     }
 
@@ -261,18 +257,18 @@ impl Router {
         })
     }
 
-    /// Appends the packet as other takers get it too: its length, or why it is dropped.
+    /// Appends the packet as other takers get it too, or says why it is dropped.
     #[inline]
     fn append(
         &self,
         courier: &mut Courier,
-        taker: &Recipient<'_>,
+        taker: &Taker,
         encoder: &mut Encoder<'_>,
         link: &mut Link,
         form: Form,
-    ) -> Result<usize, DropReason> {
+    ) -> Result<(), DropReason> {
         let Form { delivery, retain, commit } = form;
-        let chosen = encoder.choose(link.terms.version, delivery, taker.subscription_ids);
+        let chosen = encoder.choose(link.terms.version, delivery, &taker.subscription_ids);
         if delivery == Delivery::AtMostOnce {
             self.may_append(courier, encoder.publication, link, chosen.length)?;
         }
@@ -289,7 +285,7 @@ impl Router {
         } else {
             encoder.append(chosen, delivery, retain, link, &mut courier.spare);
         }
-        Ok(chosen.length)
+        Ok(())
     }
 
     /// The same for a taker that allows Topic Aliases. Out of the way of all others, which is
@@ -298,21 +294,18 @@ impl Router {
     fn append_by_alias(
         &self,
         courier: &mut Courier,
-        taker: &Recipient<'_>,
+        taker: &Taker,
         encoder: &mut Encoder<'_>,
         link: &mut Link,
         form: Form,
-    ) -> Result<usize, DropReason> {
-        if link.outbound.holds_replayed() {
-            // What is not held could overtake the packet that sets the alias.
-            return self.append(courier, taker, encoder, link, form);
-        }
+    ) -> Result<(), DropReason> {
         let Form { delivery, retain, .. } = form;
-        let own = encoder.own(link.terms.version, delivery, retain, taker.subscription_ids);
+        let own = encoder.own(link.terms.version, delivery, retain, &taker.subscription_ids);
         if delivery == Delivery::AtMostOnce {
             self.may_append(courier, encoder.publication, link, own.length)?;
         }
-        Ok(encoder.append_own(own, link, &mut courier.spare))
+        encoder.append_own(own, link, &mut courier.spare);
+        Ok(())
     }
 
     /// Offers a message of QoS 1 or 2 to a Session: its answer, and what that waits for.
@@ -393,8 +386,8 @@ fn note_live(session: &mut Session, publication: &Publication<'_>) {
 }
 
 /// A message of QoS 0 that a client does not take: another member of its group may.
-fn refused(courier: &mut Courier, taker: &Recipient<'_>, reason: DropReason) -> Delivered {
-    if taker.ticket.is_some() {
+fn refused(courier: &mut Courier, ticket: Option<&Ticket>, reason: DropReason) -> Delivered {
+    if ticket.is_some() {
         return Delivered::NotNow;
     }
     courier.effects.drop_message(reason);

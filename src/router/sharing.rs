@@ -9,8 +9,9 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::Link;
+use super::matches::Taker;
 use super::memory::Weight;
-use super::publish::{Delivered, Delivering, Origin, Recipient, room};
+use super::publish::{Delivered, Delivering, Origin, room};
 use super::shared_subscription::{
     Candidate, Connection, Enqueued, Estate, Group, GroupStatus, Membership, Presence,
 };
@@ -36,27 +37,20 @@ impl Router {
     ) {
         let publication = delivering.publication;
         let ticket = group.ticket(publication.topic, origin.client_id());
+        let lane = ticket.lane;
+        delivering.ticket = Some(ticket);
         let mut tried: SmallVec<[u64; ASKED]> = SmallVec::new();
         while tried.len() < ASKED
-            && let Some(candidate) = group.candidate(ticket.lane, publication.qos, &tried)
+            && let Some(candidate) = group.candidate(lane, publication.qos, &tried)
         {
-            let Candidate { number, slot, entry } = candidate;
-            tried.push(number);
-            let options = entry.subscription.options;
-            let subscription_ids = entry.subscription.id.into_iter().collect();
-            let member = Recipient {
-                slot: &slot,
-                incarnation: entry.incarnation,
-                qos: options.qos,
-                retain_as_published: options.retain_as_published,
-                subscription_ids: &subscription_ids,
-                ticket: Some(&ticket),
-            };
+            tried.push(candidate.number);
+            let member = Taker::by(candidate.slot, candidate.entry);
             if self.deliver(courier, &member, encoder, delivering) == Delivered::Settled {
                 delivering.outcome.takers += 1;
                 return;
             }
         }
+        let Some(ticket) = delivering.ticket.take() else { return };
         let Some(message) =
             delivering.message.clone().filter(|message| message.qos > QoS::AtMostOnce)
         else {
