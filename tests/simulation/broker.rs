@@ -639,6 +639,7 @@ impl Turn<'_> {
         let Broker { router, courier, .. } = &mut *self.broker;
         let released = router.release_publish(courier, &self.dialogue.attachment, id);
         let released = released.ok_or(End::Superseded)?;
+        self.oracle.released(self.at, id, released.result);
         self.promise(released.commit);
         let reason = if released.result {
             self.dialogue.connection.settled_one();

@@ -507,12 +507,20 @@ impl Client {
     fn heard(&mut self, packet: &Packet<'_>, random: &mut Random, oracle: &mut Oracle) {
         match packet {
             Packet::Publish(publish) => self.heard_publish(publish, random, oracle),
-            Packet::PubAck(ack) => self.ended(ack.id),
+            Packet::PubAck(ack) => {
+                let outgoing = self.outgoing.iter().find(|outgoing| outgoing.id == ack.id);
+                if let Some(Outgoing { message, .. }) = outgoing.filter(|_| !ack.reason.is_error())
+                {
+                    oracle.confirmed(&message.topic, &message.payload);
+                }
+                self.ended(ack.id);
+            }
             Packet::PubRec(ack) if ack.reason.is_error() => self.ended(ack.id),
             Packet::PubRec(ack) => {
                 let outgoing = self.outgoing.iter_mut().find(|outgoing| outgoing.id == ack.id);
                 let Some(outgoing) = outgoing else { panic!("{ack:?} for nothing") };
                 assert_eq!(outgoing.message.qos, QoS::ExactlyOnce, "{ack:?}");
+                oracle.confirmed(&outgoing.message.topic, &outgoing.message.payload);
                 outgoing.released = true;
                 self.acks.push(Ack::Rel(ack.id));
             }

@@ -191,13 +191,8 @@ impl World {
             let Self { broker, clients, .. } = self;
             let client = &mut clients[at];
             match client.conn {
-                Some(conn) if client.connected && broker.conns[conn].is_open() => {
-                    broker.conns[conn].pipe.widen();
-                }
-                Some(conn) => {
-                    drop_connecting(broker, conn);
-                    client.come_back(broker);
-                }
+                // Also one that still waits for its CONNACK, which has to come.
+                Some(conn) => broker.conns[conn].pipe.widen(),
                 None => client.come_back(broker),
             }
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use dunlin::change::{Change, SessionExpiry, Subscription};
 use dunlin::packet::{
-    Connect, PacketId, ProtocolVersion, Publish, QoS, RetainHandling, SubscriptionId,
+    Connect, Delivery, PacketId, ProtocolVersion, Publish, QoS, RetainHandling, SubscriptionId,
     SubscriptionOptions,
 };
 use dunlin::router::{Acknowledged, Ending, Outcome};
@@ -574,6 +574,11 @@ impl Oracle {
         ));
         // One that was refused is not settled and may come again.
         let refused = refusable && outcome.is_none_or(Outcome::all_refused);
+        if let Delivery::ExactlyOnce { id, .. } = publish.delivery
+            && !refused
+        {
+            self.sessions[self.conns[&conn].session].received.insert(id, 0);
+        }
         if facts.qos == QoS::ExactlyOnce && facts.payload_bytes > 0 && !refused {
             let is_new = self.settled.insert(facts.identity.clone());
             if !is_new {
@@ -626,8 +631,10 @@ impl Oracle {
         model.answers.push_back((answer, required));
         let session = &mut self.sessions[model.session];
         session.promised = session.promised.max(required);
-        if let Answer::PubRec(id) = answer {
-            session.received.insert(id, required);
+        if let Answer::PubRec(id) = answer
+            && let Some(first) = session.received.get_mut(&id)
+        {
+            *first = required.max(*first);
         }
         self.note(&format!("conn {conn}: owes {answer:?}, kept at {required}"));
     }
@@ -638,6 +645,23 @@ impl Oracle {
         let required = session.received.get(&id).copied();
         let Some(required) = required else { self.fail("repeated what was never received") };
         self.answered(conn, Answer::PubRec(id), required);
+    }
+
+    /// A PUBREL came: the identifier was known to the broker or not.
+    pub(crate) fn released(&mut self, conn: usize, id: PacketId, known: bool) {
+        let model = &self.conns[&conn];
+        let expected = self.sessions[model.session].received.remove(&id).is_some();
+        if expected != known && !model.left {
+            self.fail(&format!("[MQTT-4.3.3-11] {id} was known: {known}"));
+        }
+    }
+
+    /// A publisher was told that its message is taken care of.
+    pub(crate) fn confirmed(&self, topic: &str, payload: &[u8]) {
+        let identity = identity(topic.as_bytes(), payload);
+        if !self.messages.contains_key(&identity) {
+            self.fail(&format!("{identity} was acknowledged but never routed"));
+        }
     }
 
     pub(crate) fn subscribed(
