@@ -146,6 +146,15 @@ struct Right {
     cancelled: bool,
 }
 
+/// A message that was written for this [`Right`], if it was not the live one.
+#[derive(Debug)]
+struct Indistinct {
+    identity: String,
+    qos: QoS,
+    ids: Vec<u32>,
+    right: usize,
+}
+
 #[derive(Clone, Debug)]
 struct WillModel {
     topic: String,
@@ -192,6 +201,8 @@ struct SessionModel {
     /// Offers that were taken though they could have been dropped. If the same message was offered
     /// again, by a publisher that sent it again, the other one may be what came.
     droppable: Vec<Offer>,
+    /// Written as Retained Messages while the same message was offered live, too: one of the two came.
+    indistinct: Vec<Indistinct>,
     /// What was written with RETAIN: how often each message at this QoS with these identifiers.
     with_retain: BTreeMap<(String, QoS, Vec<u32>), usize>,
 }
@@ -894,6 +905,7 @@ fn new_session(
         size_min: usize::MAX,
         replays_refused: 0,
         droppable: Vec::new(),
+        indistinct: Vec::new(),
         with_retain: BTreeMap::new(),
     }
 }

@@ -5,7 +5,7 @@ use dunlin::packet::{
     Delivery, Framing, Packet, PacketId, PubRel, Publish, QoS, ReasonCode, SubscriptionId, frame,
 };
 
-use super::{Answer, Exchange, Facts, Offer, Oracle, identity, matches, publish_size};
+use super::{Answer, Exchange, Facts, Indistinct, Offer, Oracle, identity, matches, publish_size};
 use crate::broker::PACKET_BYTES_MAX;
 
 /// A PUBLISH as it was written, and what is known of its message.
@@ -17,6 +17,18 @@ struct Seen<'a> {
     /// Subscription Identifiers, sorted.
     ids: &'a [u32],
     dup: bool,
+}
+
+/// Why a message never comes.
+enum Excuse {
+    /// It did: what was taken for a Retained Message.
+    ItCame(usize),
+    /// It expired, or is too large.
+    Unsendable,
+    /// The same message, offered twice, is, and the other one came.
+    OtherUnsendable(usize),
+    /// There was no room, and that was counted.
+    Refused,
 }
 
 impl Oracle {
@@ -222,7 +234,7 @@ impl Oracle {
             *self.sessions[at].with_retain.entry(kind).or_default() += 1;
         }
         let stream = (facts.publisher, facts.topic.clone(), qos);
-        let offers = self.sessions[at].offers.entry(stream).or_default();
+        let offers = self.sessions[at].offers.entry(stream.clone()).or_default();
         let zero = qos == QoS::AtMostOnce;
         let is_it = |offer: &Offer| {
             let live = offer.retain == publish.retain && offer.ids == ids;
@@ -234,6 +246,20 @@ impl Oracle {
             }
             return self.first_retained(seen);
         };
+        let offers = &self.sessions[at].offers[&stream];
+        let mut passed =
+            offers.iter().take(place).filter(|offer| !zero || offer.conn == Some(conn));
+        let passes = passed.any(|offer| self.excuse(at, offer).is_none());
+        let right = if publish.retain { self.right_to(at, seen) } else { None };
+        self.ambiguous += u64::from(right.is_some());
+        if let Some(right) = right.filter(|_| passes && !self.is_outdated(at, facts)) {
+            // The same message may have been published again since it was retained, and nobody can tell
+            // which of the two this is. The live one would pass over others that have to come.
+            let (identity, ids) = (facts.identity.clone(), ids.to_vec());
+            self.sessions[at].indistinct.push(Indistinct { identity, qos, ids, right });
+            return self.first_retained(seen);
+        }
+        let Some(offers) = self.sessions[at].offers.get_mut(&stream) else { self.fail("no offer") };
         let passed: Vec<Offer> = offers.drain(..place).collect();
         let Some(offer) = offers.pop_front() else { self.fail("no offer") };
         for offer in passed {
@@ -244,9 +270,6 @@ impl Oracle {
         }
         if offer.facts.expires_at.is_some() || offer.size > offer.size_max {
             self.sessions[at].droppable.push(offer.clone());
-        }
-        if publish.retain && self.right_to(at, seen).is_some() {
-            self.ambiguous += 1;
         }
         if offer.facts.retain {
             let newest = self.sessions[at].newest.entry(facts.topic.clone()).or_default();
@@ -279,43 +302,70 @@ impl Oracle {
             let matching = self.sessions[at].matching(&facts.topic);
             self.fail(&format!("not owed to this client, or out of order: {matching:?}"));
         };
-        let values = &self.retained[&facts.topic];
-        let value = values.iter().rev().find(|value| value.facts.identity == facts.identity);
-        let number = value.unwrap().facts.number;
-        let session = &mut self.sessions[at];
-        session.rights[right].given.insert(facts.topic.clone());
-        let newest = session.newest.get(&facts.topic).copied().unwrap_or_default();
-        if !dup && newest > number {
+        self.sessions[at].rights[right].given.insert(facts.topic.clone());
+        if !dup && self.is_outdated(at, facts) {
             self.fail("an older retained value follows a newer one");
         }
     }
 
+    /// Whether a newer value of the topic than this one was written live to the Session.
+    fn is_outdated(&self, at: usize, facts: &Facts) -> bool {
+        let values = &self.retained[&facts.topic];
+        let value = values.iter().rev().find(|value| value.facts.identity == facts.identity);
+        let newest = self.sessions[at].newest.get(&facts.topic).copied().unwrap_or_default();
+        value.is_some_and(|value| newest > value.facts.number)
+    }
+
     /// Whether a message that never comes was dropped for a reason that is counted.
     pub(super) fn must_be_excused(&mut self, at: usize, offer: &Offer) {
+        let Some(excuse) = self.excuse(at, offer) else {
+            let client = self.sessions[at].client;
+            self.fail(&format!("lost or out of order for c{client}: {offer:?}"));
+        };
         let above_zero = offer.qos > QoS::AtMostOnce;
+        let session = &mut self.sessions[at];
+        match excuse {
+            Excuse::ItCame(place) => {
+                // So that was this one, and what was retained is still to come.
+                let Indistinct { right, .. } = session.indistinct.remove(place);
+                session.rights[right].given.remove(&offer.facts.topic);
+                return;
+            }
+            Excuse::Unsendable => {}
+            Excuse::OtherUnsendable(place) => drop(session.droppable.remove(place)),
+            Excuse::Refused => {
+                let counts = if above_zero { &mut self.refused } else { &mut self.outbound_full };
+                *counts.get_mut(&offer.facts.identity).unwrap() -= 1;
+            }
+        }
         self.excused += u64::from(above_zero);
-        let now = self.now;
-        let has_expired = |expires_at| expires_at <= now;
+    }
+
+    fn excuse(&self, at: usize, offer: &Offer) -> Option<Excuse> {
+        let session = &self.sessions[at];
+        let same = |other: &Indistinct| {
+            let same = other.identity == offer.facts.identity && other.ids == offer.ids;
+            same && other.qos == offer.qos
+        };
+        if let Some(place) = session.indistinct.iter().position(same) {
+            return Some(Excuse::ItCame(place));
+        }
+        let above_zero = offer.qos > QoS::AtMostOnce;
+        let has_expired = |expires_at| expires_at <= self.now;
         let expired = above_zero && offer.facts.expires_at.is_some_and(has_expired);
         if offer.size > offer.size_max || expired {
-            return;
+            return Some(Excuse::Unsendable);
         }
-        let droppable = &mut self.sessions[at].droppable;
-        let other = droppable.iter().position(|other| {
+        let other = session.droppable.iter().position(|other| {
             let late = other.facts.expires_at.is_some_and(has_expired);
             other.facts.identity == offer.facts.identity && (late || other.size > other.size_max)
         });
-        if let Some(other) = other {
-            droppable.remove(other);
-            return;
+        if let Some(place) = other {
+            return Some(Excuse::OtherUnsendable(place));
         }
-        let counts = if above_zero { &mut self.refused } else { &mut self.outbound_full };
-        if let Some(count) = counts.get_mut(&offer.facts.identity).filter(|count| **count > 0) {
-            *count -= 1;
-            return;
-        }
-        let client = self.sessions[at].client;
-        self.fail(&format!("lost or out of order for c{client}: {offer:?}"));
+        let counts = if above_zero { &self.refused } else { &self.outbound_full };
+        let refused = counts.get(&offer.facts.identity).is_some_and(|count| *count > 0);
+        refused.then_some(Excuse::Refused)
     }
 
     /// What is left of the Message Expiry Interval [MQTT-3.3.2-6].
