@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::connect::Terms;
 use super::effects::{DropReason, Effects};
-use super::inflight::{Entry, Inflight, Stage};
+use super::inflight::{Abandoned, Entry, Inflight, Stage};
 use super::limits::{Limits, QueueWhenFull};
 use super::state::Session;
 use crate::change::{Change, Owed, SubscriptionIds, Ticket};
@@ -347,8 +347,12 @@ impl Session {
                 Stage::Published(owed) if Offer::of(owed).fits(terms) => return true,
                 Stage::Published(_) => effects.drop_message(DropReason::TooLarge),
             }
-            if let Some(abandoned) = outgoing.inflight.abandon_unsent() {
-                self.settled(&abandoned, effects);
+            match outgoing.inflight.abandon_unsent() {
+                Some(Abandoned::Ended(entry)) => self.settled(&entry, effects),
+                Some(Abandoned::Released(id)) => {
+                    self.keep(effects, |client_id| Change::Released { client_id, id });
+                }
+                None => {}
             }
         }
     }

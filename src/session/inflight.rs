@@ -3,7 +3,8 @@
 //! ```text
 //! QoS 1   Published --PUBACK--> gone
 //! QoS 2   Published --PUBREC--> Released --PUBCOMP--> gone
-//!                   `--PUBREC of 0x80 or above--> gone
+//!                   |--PUBREC of 0x80 or above--> gone
+//!                   `--too large to be sent again--> Released
 //! ```
 //!
 //! Entries stand in the order in which they were first sent, which is the order of resending
@@ -54,6 +55,15 @@ pub enum PubRecAnswer {
     UnknownId,
     /// Nothing: the client refused the message and the exchange is over.
     Nothing,
+}
+
+/// What is left of an exchange whose message was given up.
+#[derive(Debug)]
+pub(super) enum Abandoned {
+    /// Nothing.
+    Ended(Entry),
+    /// A PUBREL is owed.
+    Released(PacketId),
 }
 
 #[derive(Debug)]
@@ -217,10 +227,21 @@ impl Inflight {
         }
     }
 
-    /// Drops the entry given by [`Self::unsent`]: it can no longer be sent.
-    pub(super) fn abandon_unsent(&mut self) -> Option<Entry> {
+    /// Gives up the message of the entry given by [`Self::unsent`]: it can no longer be sent.
+    pub(super) fn abandon_unsent(&mut self) -> Option<Abandoned> {
         let index = self.entries.len().checked_sub(self.unsent)?;
-        self.remove(index)
+        let entry = self.entries.get_mut(index)?;
+        match &entry.stage {
+            Stage::Published(owed) if owed.qos == QoS::ExactlyOnce => {
+                // The client may have it already and wait for PUBREL: until then it would take any
+                // other message under this identifier for the same one [MQTT-4.3.3-10].
+                self.bytes -= owed.message.bytes();
+                entry.stage = Stage::Released;
+                self.released += 1;
+                Some(Abandoned::Released(entry.id))
+            }
+            Stage::Published(_) | Stage::Released => self.remove(index).map(Abandoned::Ended),
+        }
     }
 
     /// Takes out the next message of QoS 1, from `from` on, that belongs to a group and that

@@ -202,17 +202,19 @@ fn what_gives_way_to_a_newer_message_leaves_the_store_before_that_enters_it() {
 }
 
 #[test]
-fn what_is_given_up_when_sending_again_is_completed() {
-    let mut desk = kept();
-    desk.offer(&"x".repeat(300), TWO, &terms(8));
-    desk.effects.changes.clear();
-    desk.resume();
-    let mut small = terms(8);
-    small.maximum_packet_size = 100;
+fn what_is_given_up_when_sending_again_is_completed_or_at_qos_2_released() {
+    for (qos, change) in [(ONE, "completed 1"), (TWO, "released 1")] {
+        let mut desk = kept();
+        desk.offer(&"x".repeat(300), qos, &terms(8));
+        desk.effects.changes.clear();
+        desk.resume();
+        let mut small = terms(8);
+        small.maximum_packet_size = 100;
 
-    desk.all(&small);
+        desk.all(&small);
 
-    assert_eq!(reported(&mut desk), ["completed 1"]);
+        assert_eq!(reported(&mut desk), [change]);
+    }
 }
 
 #[test]

@@ -175,6 +175,23 @@ fn a_message_that_grew_too_large_for_its_client_is_given_up() {
     assert!(!desk.puback(1));
 }
 
+// [MQTT-3.1.2-25] [MQTT-4.3.3-10]: a client that has it already holds its identifier until PUBREL.
+#[test]
+fn a_qos_2_message_that_grew_too_large_is_given_up_and_its_identifier_settled() {
+    let mut desk = Desk::new();
+    let long = "x".repeat(300);
+    desk.offer(&long, TWO, &terms(8));
+    desk.resume();
+    let mut small = terms(8);
+    small.maximum_packet_size = 100;
+
+    assert_eq!(desk.all(&small), [Sent::PubRel(id(1))]);
+
+    assert_eq!(desk.dropped(), [(DropReason::TooLarge, 1)]);
+    assert_eq!(desk.session.bytes(), 0);
+    assert_eq!(desk.session.pubcomp(id(1), &mut desk.effects), Ok(true));
+}
+
 // [MQTT-2.2.1-4]: an identifier that still waits for PUBCOMP is in use.
 #[test]
 fn identifiers_from_the_earlier_connection_are_not_given_out_again() {
