@@ -80,9 +80,6 @@ pub(crate) struct Client {
     lasting: Lasting,
     receive_maximum: u16,
     maximum_packet_size: Option<u32>,
-    /// It took larger packets before: an exchange may have been given up since its PUBLISH would be
-    /// too large now, and its PUBREL never comes.
-    changes_size: bool,
     /// Acknowledges in any order, and refuses QoS 2 messages now and then.
     sloppy: bool,
     inbox: Vec<u8>,
@@ -128,7 +125,6 @@ impl Client {
             lasting,
             receive_maximum: random.pick(&[1, 2, 5, u16::MAX]),
             maximum_packet_size: random.pick(&[None, None, Some(60), Some(200)]),
-            changes_size: false,
             sloppy: random.chance(30),
             inbox: Vec::new(),
             must_clean: false,
@@ -170,7 +166,6 @@ impl Client {
         let at_once = if random.chance(30) { 1 + random.index(50) } else { usize::MAX };
         if self.lasting == Lasting::Varied && random.chance(20) {
             self.maximum_packet_size = random.pick(&[None, Some(60), Some(200)]);
-            self.changes_size = true;
         }
         let will = random.chance(40).then(|| {
             let topic = format!("w/{}", self.index);
@@ -573,6 +568,6 @@ impl Client {
     /// Whether everything it began has ended.
     pub(crate) fn is_done(&self) -> bool {
         let idle = self.acks.is_empty() && self.requests.is_empty() && self.outgoing.is_empty();
-        idle && (self.received.is_empty() || self.changes_size)
+        idle && self.received.is_empty()
     }
 }

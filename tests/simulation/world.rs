@@ -246,9 +246,10 @@ impl World {
         self.clients.push(Client::plain(at, &mut self.random));
         self.clients[at].come_back(&mut self.broker);
         self.rest();
+        let subscribed = self.broker.now;
         self.clients[at].subscribe_to_all(&mut self.broker);
         self.rest();
-        self.oracle.has_what_is_retained(at);
+        self.oracle.has_what_is_retained(at, subscribed);
     }
 
     fn end_all(&mut self) {

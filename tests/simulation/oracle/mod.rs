@@ -864,15 +864,15 @@ impl SessionModel {
         for offer in self.offers.values_mut().flatten() {
             offer.size_max = offer.size_max.min(size_max);
         }
-        let (kept, dropped) = std::mem::take(&mut self.exchanges)
-            .into_iter()
-            .partition(|open| open.released || open.size <= size_max);
-        self.exchanges = kept;
-        let dropped: Vec<Exchange> = dropped; // [MQTT-3.1.2-25]
-        self.given_up.extend(dropped.into_iter().map(|open| open.identity));
         for open in &mut self.exchanges {
             open.charged = None;
+            if !open.released && open.size > size_max {
+                // [MQTT-3.1.2-25]: of QoS 2 the identifier is still to be settled.
+                open.released = true;
+                self.given_up.insert(open.identity.clone());
+            }
         }
+        self.exchanges.retain(|open| !open.released || open.qos == QoS::ExactlyOnce);
     }
 }
 

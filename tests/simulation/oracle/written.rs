@@ -110,7 +110,10 @@ impl Oracle {
         model.resend.retain(|(other, _)| *other != id);
         let session = &self.sessions[at];
         let open = session.exchanges.iter().find(|open| open.id == id);
+        let may_be_given_up = model.resumed && session.size_min < usize::MAX;
         match open {
+            // Its PUBLISH was too large to be sent again before it was written at all.
+            None if may_be_given_up => {}
             // The client was faster than what is written here, or asked for what is over.
             None if release.reason == ReasonCode::PacketIdentifierNotFound => {}
             Some(open) if open.released && release.reason == ReasonCode::Success => {}
@@ -358,7 +361,8 @@ impl Oracle {
         }
         let other = session.droppable.iter().position(|other| {
             let late = other.facts.expires_at.is_some_and(has_expired);
-            other.facts.identity == offer.facts.identity && (late || other.size > other.size_max)
+            let same = other.facts.identity == offer.facts.identity && other.qos == offer.qos;
+            same && (late || other.size > other.size_max)
         });
         if let Some(place) = other {
             return Some(Excuse::OtherUnsendable(place));
