@@ -331,11 +331,8 @@ impl Group {
         if state.members.is_empty() {
             return Enqueued::Over;
         }
+        // Its position may be of an earlier group of this name, which ended; no group has the same twice.
         let mut ticket = ticket.clone();
-        if !Arc::ptr_eq(&ticket.group, &self.id) {
-            // Of an earlier group of this name, which ended.
-            ticket.position = self.next_position.fetch_add(1, Ordering::Relaxed);
-        }
         if ticket.standing == TicketStanding::Fleeting && self.lasting.load(Ordering::Acquire) {
             ticket.standing = TicketStanding::Kept;
             submit(queued(&ticket, &owed.message));

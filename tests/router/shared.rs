@@ -1,5 +1,7 @@
 //! Shared Subscriptions: one member gets each message, and none is parked at a member that is gone.
 
+use std::cell::Cell;
+
 use dunlin::change::{Change, Keeps};
 use dunlin::packet::{PacketId, ReasonCode};
 use dunlin::router::{Acknowledged, RouterLimits, Strategy};
@@ -504,4 +506,33 @@ fn a_store_is_told_what_a_lasting_group_owes() {
     world.puback(&fleeting, 1);
     let unqueued = world.journal.number_of(|change| matches!(change, Change::GroupUnqueued { .. }));
     assert!(unqueued > queued);
+}
+
+// What a store was told under one position it would else never be told the end of.
+#[test]
+fn a_message_keeps_its_place_in_the_store_when_the_group_begins_anew() {
+    let mut world = World::with(router_limits(), Keeps::Changes);
+    let publisher = world.join(client("publisher"));
+    let leaver = world.subscriber(durable("leaver"), GROUP, ONE);
+    world.publish(&publisher, &draft("a/b", "x", ONE));
+    world.journal.keep_all();
+    let filter = dunlin::topic::SubscriptionFilter::parse(GROUP).unwrap();
+    world.router.unsubscribe(&mut world.courier, &leaver.attachment, &filter).unwrap();
+    let heir = world.subscriber(durable("heir"), GROUP, ONE);
+
+    world.connect(Connecting { clean_start: true, ..durable("leaver") });
+    world.journal.keep_all();
+    world.flush();
+
+    assert_eq!(heir.read(), ["a/b:x q1#1"]);
+    let queued_at = Cell::new(None);
+    world.journal.number_of(|change| match change {
+        Change::GroupQueued { position, .. } => queued_at.replace(Some(*position)).is_none(),
+        _ => false,
+    });
+    world.puback(&heir, 1);
+    world.journal.number_of(|change| match change {
+        Change::GroupUnqueued { position, .. } => Some(*position) == queued_at.get(),
+        _ => false,
+    });
 }
