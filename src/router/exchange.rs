@@ -53,10 +53,12 @@ impl Router {
         let (session, link) = (session.as_mut()?, link.as_mut()?);
         let (weight, outbound_bytes) = (Weight::of(session), link.outbound.bytes());
         let result = act(session, link, courier);
+        // Before anything is drawn, which may submit what it changes on its own.
+        let commit = self.journal_changes(courier);
         if !memberships.is_empty() {
             self.draw(&attachment.slot, session, link, memberships, courier);
+            self.journal_changes(courier);
         }
-        let commit = self.journal_changes(courier);
         courier.reweigh(weight, Weight::of(session));
         courier.counters.outbound_bytes.change(outbound_bytes, link.outbound.bytes());
         if !link.outbound.is_empty() {
