@@ -24,7 +24,7 @@ use super::vital::Vital;
 use crate::change::{Change, Owed, Subscription, Ticket, TicketStanding};
 use crate::message::Message;
 use crate::packet::{ClientId, QoS};
-use crate::session::Limits;
+use crate::session::{Limits, QueueWhenFull};
 use crate::topic::{SubscriptionFilter, TopicName};
 
 /// Lanes of a group that keeps an order for each key.
@@ -130,6 +130,13 @@ pub(super) struct Drawn {
     pub(super) ticket: Ticket,
 }
 
+/// A message that left the queue.
+#[derive(Debug)]
+struct Popped {
+    message: Arc<Message>,
+    ticket: Ticket,
+}
+
 /// What became of a message that nobody could take at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Enqueued {
@@ -154,12 +161,20 @@ pub struct GroupStatus {
     pub bytes: usize,
 }
 
-/// What a group that ended owed.
+/// Messages that a group owed and owes no more.
 #[derive(Debug, Default)]
 pub(super) struct Estate {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     pub(super) changes: Vec<Change>,
+}
+
+impl Estate {
+    fn add(&mut self, popped: &Popped) {
+        self.messages += 1;
+        self.bytes += popped.message.bytes();
+        self.changes.extend(popped.ticket.settled());
+    }
 }
 
 impl Group {
@@ -296,12 +311,14 @@ impl Group {
         Some(chosen)
     }
 
-    /// Lets a message wait for a member. `submit` is told what to keep, under the group's lock.
+    /// Lets a message wait for a member. `submit` is told what to keep, under the group's lock;
+    /// `dropped` gets the oldest messages if they have to make room.
     pub(super) fn enqueue(
         &self,
         message: &Arc<Message>,
         ticket: &Ticket,
         limits: &Limits,
+        dropped: &mut Estate,
         submit: impl FnOnce(Option<Change>),
     ) -> Enqueued {
         let mut guard = self.lock();
@@ -313,15 +330,37 @@ impl Group {
         if !state.members.iter().any(wants) {
             return Enqueued::Useless;
         }
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let full = state.bytes + message.bytes() > limits.queue_bytes_max && waiting > 0;
         let away = !state.members.iter().any(Member::is_connected);
-        if full || (away && waiting >= limits.queue_offline_messages_max) {
-            return Enqueued::Refused;
+        while !self.has_room(state, message, away, limits) {
+            let oldest = match limits.queue_when_full {
+                QueueWhenFull::RefuseNewest => None,
+                QueueWhenFull::DropOldest => state.oldest(|_| true),
+            };
+            let Some(at) = oldest else { return Enqueued::Refused };
+            let Some(drawn) = self.pop(state, at) else { return Enqueued::Refused };
+            dropped.add(&drawn);
         }
         submit(queued(ticket, message));
         self.insert(state, message, ticket.lane, ticket.position, ticket.standing);
         Enqueued::Waits
+    }
+
+    fn has_room(&self, state: &GroupState, message: &Message, away: bool, limits: &Limits) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        // One message always fits an empty queue.
+        let fits = state.bytes + message.bytes() <= limits.queue_bytes_max || waiting == 0;
+        fits && (!away || waiting < limits.queue_offline_messages_max)
+    }
+
+    /// Takes the first message out of a lane.
+    fn pop(&self, state: &mut GroupState, at: usize) -> Option<Popped> {
+        let (position, waiting) = state.lanes.get_mut(at)?.waiting.pop_first()?;
+        let Waiting { message, standing } = waiting;
+        state.bytes -= message.bytes();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let lane = u8::try_from(at).unwrap_or_default();
+        let group = Arc::clone(&self.id);
+        Some(Popped { message, ticket: Ticket { group, position, lane, standing } })
     }
 
     /// Takes a message back that a member did not acknowledge. It may pass the limits: its publisher was
@@ -367,18 +406,9 @@ impl Group {
         state.settle_owners(self.strategy, &self.hasher);
         let subscription = state.member_mut(number)?.entry.subscription;
         let owned = self.strategy.has_owners().then_some(number);
-        let (at, lane) = state
-            .lanes
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, lane)| lane.waits_for(owned))
-            .min_by_key(|(_, lane)| lane.waiting.first_key_value().map(|(first, _)| *first))?;
-        let (position, Waiting { message, standing }) = lane.waiting.pop_first()?;
-        state.bytes -= message.bytes();
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        let group = Arc::clone(&self.id);
-        let lane = u8::try_from(at).unwrap_or_default();
-        Some(Drawn { message, subscription, ticket: Ticket { group, position, lane, standing } })
+        let at = state.oldest(|lane| lane.owner == owned)?;
+        let Popped { message, ticket } = self.pop(state, at)?;
+        Some(Drawn { message, subscription, ticket })
     }
 
     /// Whether something waits that this member may take.
@@ -416,16 +446,12 @@ impl Group {
     /// What the group still owed when its last member left.
     pub(super) fn end(&self) -> Estate {
         let mut state = self.lock();
-        let mut estate = Estate { bytes: std::mem::take(&mut state.bytes), ..Estate::default() };
-        for lane in &mut state.lanes {
-            for (position, waiting) in std::mem::take(&mut lane.waiting) {
-                estate.messages += 1;
-                let group = Arc::clone(&self.id);
-                let kept = waiting.standing == TicketStanding::Kept;
-                estate.changes.extend(kept.then_some(Change::GroupUnqueued { group, position }));
+        let mut estate = Estate::default();
+        for at in 0..state.lanes.len() {
+            while let Some(popped) = self.pop(&mut state, at) {
+                estate.add(&popped);
             }
         }
-        self.waiting.fetch_sub(estate.messages, Ordering::SeqCst);
         estate
     }
 
@@ -498,6 +524,14 @@ impl Lane {
 }
 
 impl GroupState {
+    /// The lane of those `among` looks at whose first message is the oldest.
+    fn oldest(&self, among: impl Fn(&Lane) -> bool) -> Option<usize> {
+        let first = |lane: &Lane| lane.waiting.first_key_value().map(|(first, _)| *first);
+        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| among(lane));
+        let firsts = lanes.filter_map(|(at, lane)| first(lane).map(|first| (first, at)));
+        firsts.min().map(|(_, at)| at)
+    }
+
     fn member_mut(&mut self, number: u64) -> Option<&mut Member> {
         let place = self.members.binary_search_by_key(&number, |member| member.number).ok()?;
         self.members.get_mut(place)

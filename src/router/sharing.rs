@@ -63,10 +63,11 @@ impl Router {
             return courier.effects.drop_message(DropReason::MemoryFull);
         }
         let mut commit = CommitNumber::NONE;
-        let limits = &self.limits.session;
-        let enqueued = group.enqueue(&message, &ticket, limits, |change| {
+        let (limits, mut dropped) = (&self.limits.session, Estate::default());
+        let enqueued = group.enqueue(&message, &ticket, limits, &mut dropped, |change| {
             commit = self.journal_group(courier, change);
         });
+        self.bury_estate(courier, dropped, DropReason::QueueFull);
         delivering.outcome.commit = delivering.outcome.commit.max(commit);
         delivering.outcome.takers += usize::from(enqueued != Enqueued::Over);
         match enqueued {
@@ -259,12 +260,8 @@ impl Router {
             return self.subscriptions.reconcile(slot, &filter.filter);
         }
         let estates = self.subscriptions.reconcile_shared(slot, filter, self.limits.sharing);
-        for Estate { messages, bytes, changes } in estates {
-            courier.weigh_drawn(messages, bytes);
-            courier.effects.drop_messages(DropReason::Ended, messages);
-            for change in changes {
-                self.journal_group(courier, Some(change));
-            }
+        for estate in estates {
+            self.bury_estate(courier, estate, DropReason::Ended);
         }
         self.draw_for(courier, slot);
         // Who leaves may have been the one that messages waited for.
@@ -272,6 +269,16 @@ impl Router {
             self.distribute(courier, &group);
         }
         courier.count_drops();
+    }
+
+    /// Counts messages that a group owes no more, and tells the store.
+    fn bury_estate(&self, courier: &mut Courier, estate: Estate, reason: DropReason) {
+        let Estate { messages, bytes, changes } = estate;
+        courier.weigh_drawn(messages, bytes);
+        courier.effects.drop_messages(reason, messages);
+        for change in changes {
+            self.journal_group(courier, Some(change));
+        }
     }
 
     /// All groups: who is in them, and what waits.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use dunlin::change::{Change, Keeps};
 use dunlin::packet::{PacketId, ReasonCode};
 use dunlin::router::{Acknowledged, RouterLimits, Strategy};
+use dunlin::session::QueueWhenFull;
 
 use crate::support::{
     Connecting, ONE, Peer, TWO, V5, V311, World, ZERO, client, draft, durable, id, options,
@@ -334,6 +335,30 @@ fn the_queue_of_a_group_is_limited_like_that_of_a_session() {
     assert!(outcome.all_refused());
     assert_eq!(world.metrics.total(|counters| &counters.dropped_queue_full), 1);
     assert_eq!(world.router.groups()[0].waiting, 3);
+}
+
+#[test]
+fn the_oldest_messages_of_a_full_group_make_room_if_they_are_to() {
+    for strategy in [Strategy::LeastInflight, Strategy::HashTopic] {
+        let mut limits = RouterLimits { sharing: strategy, ..router_limits() };
+        limits.session.queue_offline_messages_max = 3;
+        limits.session.queue_when_full = QueueWhenFull::DropOldest;
+        let mut world = World::with(limits, Keeps::Nothing);
+        let publisher = world.join(client("publisher"));
+        let member = world.subscriber(durable("member"), GROUP, ONE);
+        world.lose(&member);
+
+        for number in 0..5 {
+            let topic = format!("a/{number}");
+            let outcome = world.publish(&publisher, &draft(&topic, &number.to_string(), ONE));
+            assert!(!outcome.all_refused());
+        }
+
+        let member = world.connect(durable("member"));
+        assert_eq!(read_all(&mut world, &member), ["2", "3", "4"]);
+        assert_eq!(world.metrics.total(|counters| &counters.dropped_queue_full), 2);
+        assert_eq!(held_bytes(&world), 0);
+    }
 }
 
 #[test]
