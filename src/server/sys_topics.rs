@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::load_averages::{LoadAverages, PERIODS};
 use super::session_task::TURN_DELIVERIES;
 use crate::metrics::Metrics;
-use crate::router::{Courier, Router};
+use crate::router::{Courier, GroupStatus, Router};
 use crate::topic::TopicName;
 
 /// What counts, from the metrics.
@@ -97,7 +97,11 @@ enum Source {
     Load(usize, usize),
     MemoryNow,
     MemoryMost,
+    Groups,
 }
+
+/// Groups of Shared Subscriptions that are named, those with the most messages waiting.
+const GROUPS_MAX: usize = 100;
 
 /// Memory of the process, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,7 +136,7 @@ impl SysTopics {
         match self.state {
             State::Silent if wanted => {
                 self.state = State::Speaking;
-                self.compose(router.metrics(), now);
+                self.compose(router, now);
             }
             State::Speaking if !wanted => {
                 self.state = State::Silent;
@@ -142,7 +146,7 @@ impl SysTopics {
                 }
                 router.forget_sys();
             }
-            State::Speaking if is_due => self.compose(router.metrics(), now),
+            State::Speaking if is_due => self.compose(router, now),
             State::Silent | State::Speaking => {}
         }
     }
@@ -162,7 +166,8 @@ impl SysTopics {
     }
 
     /// Finds out what is to be said that was not said yet.
-    fn compose(&mut self, metrics: &Metrics, now: Instant) {
+    fn compose(&mut self, router: &Router, now: Instant) {
+        let metrics = router.metrics();
         let memory = Memory::of_this_process();
         let uptime = now.saturating_duration_since(self.started).as_secs();
         for (place, topic) in self.topics.iter_mut().enumerate() {
@@ -177,6 +182,7 @@ impl SysTopics {
                 }
                 Source::MemoryNow => memory.map(|memory| memory.now.to_string()),
                 Source::MemoryMost => memory.map(|memory| memory.most.to_string()),
+                Source::Groups => Some(lag(router.groups())),
             };
             if let Some(payload) = payload.filter(|payload| *payload != topic.said) {
                 topic.said = payload;
@@ -188,7 +194,11 @@ impl SysTopics {
 
 fn topics() -> Vec<SysTopic> {
     let first = [("version", Source::Version), ("uptime", Source::Uptime)];
-    let last = [("heap/current", Source::MemoryNow), ("heap/maximum", Source::MemoryMost)];
+    let last = [
+        ("heap/current", Source::MemoryNow),
+        ("heap/maximum", Source::MemoryMost),
+        ("shared_subscriptions/lag", Source::Groups),
+    ];
     let numbers = NUMBERS.iter().map(|(name, figure)| (*name, Source::Number(*figure)));
     let plain = first.into_iter().chain(numbers).chain(last);
     let plain = plain.map(|(name, source)| (name.to_owned(), source));
@@ -203,6 +213,23 @@ fn topics() -> Vec<SysTopic> {
             Some(SysTopic { name, source, said: String::new() })
         })
         .collect()
+}
+
+/// A line for each group, which of all topics is the only one that Mosquitto has not.
+fn lag(mut groups: Vec<GroupStatus>) -> String {
+    groups.sort_by(|one, other| {
+        other.waiting.cmp(&one.waiting).then_with(|| one.filter.cmp(&other.filter))
+    });
+    groups.truncate(GROUPS_MAX);
+    let lines: Vec<String> = groups
+        .iter()
+        .map(|GroupStatus { filter, members, connected, waiting, bytes }| {
+            format!(
+                "{waiting} waiting ({bytes} bytes), {connected} of {members} connected: {filter}"
+            )
+        })
+        .collect();
+    if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }
 }
 
 /// A gauge is a sum of what several threads add and take away, and may pass below zero for a moment.
@@ -234,6 +261,7 @@ fn publishes_sent(metrics: &Metrics) -> u64 {
 fn publishes_dropped(metrics: &Metrics) -> u64 {
     metrics.total(|counters| &counters.dropped_queue_full)
         + metrics.total(|counters| &counters.dropped_outbound_full)
+        + metrics.total(|counters| &counters.dropped_memory_full)
 }
 
 fn bytes_received(metrics: &Metrics) -> u64 {

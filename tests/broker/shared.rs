@@ -114,3 +114,24 @@ async fn a_shared_subscription_brings_no_retained_messages() {
         assert_eq!(member.message().await.text(), "marker");
     }
 }
+
+// A durable member that is away, and a watcher who is told.
+#[tokio::test]
+async fn the_lag_of_each_group_is_published() {
+    let broker = Broker::start();
+    let lasting = Connect::lasting(Version::V5, "lasting");
+    let mut member = crate::support::Client::connect(broker.address, &lasting).await;
+    member.subscribe(GROUP, 1).await;
+    member.disconnect(0).await;
+    let mut publisher = join(broker.address, Version::V5, "publisher").await;
+    for number in 0..3_u32 {
+        publisher.publish_and_wait("work/a", number.to_string(), 1).await;
+    }
+
+    let lag = "$SYS/broker/shared_subscriptions/lag";
+    let mut watcher = taker(broker.address, Version::V5, "watcher", lag, 0).await;
+
+    let text = watcher.message().await.text().to_owned();
+    assert!(text.starts_with("3 waiting ("), "{text}");
+    assert!(text.ends_with(" bytes), 0 of 1 connected: $share/group/work/#"), "{text}");
+}

@@ -258,7 +258,7 @@ fn many_subscribers_do_not_hold_the_worker_up() {
 #[test]
 fn every_topic_has_a_name_of_its_own() {
     let mut names: Vec<_> = topics().iter().map(|topic| topic.name.to_string()).collect();
-    assert_eq!(names.len(), 2 + NUMBERS.len() + 2 + 3 * LOADS.len());
+    assert_eq!(names.len(), 2 + NUMBERS.len() + 3 + 3 * LOADS.len());
 
     names.sort_unstable();
     names.dedup();
