@@ -30,10 +30,18 @@ pub(super) struct Taker {
     pub(super) incarnation: u64,
     /// The highest of the matching Subscriptions [MQTT-3.3.4-2].
     pub(super) qos: QoS,
-    /// All matching Subscriptions have No Local [MQTT-3.8.3-3].
-    pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) subscription_ids: SubscriptionIds,
+    /// What it takes of what its own client publishes.
+    pub(super) own: Own,
+}
+
+/// The part of a client's matching Subscriptions that have no No Local [MQTT-3.8.3-3].
+#[derive(Debug)]
+pub(super) enum Own {
+    All,
+    Nothing,
+    Some(Box<Taker>),
 }
 
 impl Taker {
@@ -45,10 +53,37 @@ impl Taker {
             slot,
             incarnation,
             qos: options.qos,
-            no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             subscription_ids: subscription.id.into_iter().collect(),
+            own: if options.no_local { Own::Nothing } else { Own::All },
         }
+    }
+
+    /// By one Subscription more.
+    fn add(&mut self, entry: &Entry) {
+        match (&mut self.own, entry.subscription.options.no_local) {
+            (Own::All, false) | (Own::Nothing | Own::Some(_), true) => {}
+            (Own::All, true) => {
+                let Self { slot, incarnation, qos, retain_as_published, .. } = &*self;
+                let subscription_ids = self.subscription_ids.clone();
+                self.own = Own::Some(Box::new(Self {
+                    slot: Arc::clone(slot),
+                    incarnation: *incarnation,
+                    qos: *qos,
+                    retain_as_published: *retain_as_published,
+                    subscription_ids,
+                    own: Own::All,
+                }));
+            }
+            (Own::Nothing, false) => {
+                self.own = Own::Some(Box::new(Self::by(Arc::clone(&self.slot), *entry)));
+            }
+            (Own::Some(own), false) => own.add(entry),
+        }
+        let options = entry.subscription.options;
+        self.qos = self.qos.max(options.qos);
+        self.retain_as_published |= options.retain_as_published;
+        self.subscription_ids.extend(entry.subscription.id);
     }
 }
 
@@ -135,11 +170,7 @@ impl Matches {
         let options = entry.subscription.options;
         self.qos = self.qos.max(Some(options.qos));
         if let Some(taker) = self.find(slot, entry.incarnation, places) {
-            taker.qos = taker.qos.max(options.qos);
-            taker.no_local &= options.no_local;
-            taker.retain_as_published |= options.retain_as_published;
-            taker.subscription_ids.extend(entry.subscription.id);
-            return;
+            return taker.add(entry);
         }
         if self.takers.len() >= LINEAR_MAX {
             places.insert((Arc::as_ptr(slot), entry.incarnation), self.takers.len());

@@ -6,7 +6,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
-use super::matches::Taker;
+use super::matches::{Own, Taker};
 use super::memory::{Memory, Weight};
 use super::shared_subscription::queued;
 use super::sharing::recorded;
@@ -150,9 +150,12 @@ impl Router {
         let mut scratch = courier.scratch.take().unwrap_or_default();
         let mut encoder = Encoder::new(publication, &mut scratch);
         for taker in &matches.takers {
-            if taker.no_local && origin.is(&taker.slot) {
-                continue; // [MQTT-3.8.3-3]
-            }
+            let taker = match &taker.own {
+                Own::All => taker,
+                Own::Nothing | Own::Some(_) if !origin.is(&taker.slot) => taker,
+                Own::Nothing => continue, // [MQTT-3.8.3-3]
+                Own::Some(own) => own,
+            };
             let delivered = self.deliver(courier, taker, &mut encoder, &mut delivering);
             delivering.outcome.takers += usize::from(delivered == Delivered::Settled);
         }

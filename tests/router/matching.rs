@@ -109,6 +109,36 @@ fn no_local_keeps_a_message_from_its_own_publisher_alone() {
 }
 
 // [MQTT-3.8.3-3]: it belongs to the Subscription, not to the Session.
+// In whatever order they were made.
+#[test]
+fn a_subscription_with_no_local_has_no_part_in_the_own_message() {
+    for no_local_first in [true, false] {
+        let mut world = World::new();
+        let a = world.join(client("a"));
+        let no_local = SubscriptionOptions { no_local: true, ..options(TWO) };
+        let mut subscriptions = [("t", no_local, 1), ("+", options(ONE), 2), ("#", no_local, 3)];
+        if !no_local_first {
+            subscriptions.reverse();
+            subscriptions.swap(0, 1);
+        }
+        for (filter, options, id) in subscriptions {
+            world.subscribe_as(&a, filter, options, subscription_id(id));
+        }
+        let b = world.join(client("b"));
+
+        world.publish(&a, &draft("t", "own", TWO));
+        world.publish(&b, &draft("t", "other", TWO));
+        world.flush();
+
+        let mut read = a.read();
+        assert_eq!(read.remove(0), "t:own q1#1 ids2", "{no_local_first}");
+        assert!(read[0].starts_with("t:other q2#2"), "{read:?}");
+        for id in ["ids1", "ids2", "ids3"] {
+            assert!(read[0].contains(id), "{read:?}");
+        }
+    }
+}
+
 #[test]
 fn another_subscription_without_no_local_takes_the_own_message() {
     let mut world = World::new();

@@ -525,10 +525,12 @@ impl Oracle {
         let (mut offline, mut too_large) = (0, 0);
         for at in self.living.values() {
             let session = &mut self.sessions[*at];
-            let found = session.matching(&facts.topic);
-            let all_local = found.iter().all(|subscription| subscription.options.no_local);
-            if found.is_empty() || all_local && facts.publisher == session.client {
-                continue; // [MQTT-3.8.3-3]
+            let mut found = session.matching(&facts.topic);
+            if facts.publisher == session.client {
+                found.retain(|subscription| !subscription.options.no_local); // [MQTT-3.8.3-3]
+            }
+            if found.is_empty() {
+                continue;
             }
             takers += 1;
             let granted = found.iter().map(|subscription| subscription.options.qos).max();
