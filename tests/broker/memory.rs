@@ -319,3 +319,25 @@ async fn reading_pauses_neither_for_a_full_queue_nor_for_open_pubrels() {
     }
     assert_eq!(publisher.packet().await, Packet::PingResp);
 }
+
+// Each new client brings one message before it is known to fill; a quarter above the budget nothing
+// more stays, and who could not be told would take its acknowledgement for a promise.
+#[tokio::test]
+async fn far_above_the_budget_a_client_is_refused_or_if_it_cannot_be_waits() {
+    let mut scene = Scene::new(Version::V5).await;
+    let count = scene.fill().await;
+    for number in 0.. {
+        let mut client = scene.join(&format!("crowd-{number}")).await;
+        if client.publish_and_wait("fill", numbered(number), 1).await == 0x97 {
+            break;
+        }
+    }
+
+    let mut old = join(scene.broker.address, Version::V311, "old").await;
+    let id = old.publish("fill", numbered(0), 1);
+    scene.until_paused("old").await;
+    assert!(old.open.contains(&id), "acknowledged, but not kept");
+    scene.drain(count).await;
+
+    assert_eq!(old.published(id).await, 0);
+}
