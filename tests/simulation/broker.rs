@@ -6,7 +6,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dunlin::change::{CommitNumber, Epoch, Journal, Keeps, SessionExpiry, Subscription};
+use dunlin::change::{
+    Change, CommitNumber, Epoch, Journal, Keeps, Owed, SessionExpiry, Subscription,
+};
 use dunlin::message::{AsItCame, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
@@ -15,7 +17,7 @@ use dunlin::packet::{
     frame,
 };
 use dunlin::router::{
-    Acknowledged, Attach, Attachment, Courier, Ending, Flags, Flushing, Leave, Origin,
+    Acknowledged, Attach, Attachment, Courier, Ending, Flags, Flushing, GroupStatus, Leave, Origin,
     OutboundLimits, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy, Wire,
 };
 use dunlin::session::{
@@ -26,7 +28,7 @@ use dunlin::time::Now;
 use dunlin::topic::SubscriptionFilter;
 
 use crate::journal::LateJournal;
-use crate::oracle::{Answer, Arrived, Counts, Oracle, Routed};
+use crate::oracle::{Answer, Arrived, Counts, Oracle, Routed, identity};
 use crate::random::Random;
 use crate::wire::{Pipe, Woken};
 
@@ -48,6 +50,8 @@ pub(crate) struct Bounds {
     pub(crate) hard_bytes_max: usize,
     pub(crate) retained_messages_max: usize,
     pub(crate) sharing: Strategy,
+    pub(crate) queue_when_full: QueueWhenFull,
+    pub(crate) topic_aliases_max: u16,
 }
 
 impl Bounds {
@@ -70,6 +74,8 @@ impl Bounds {
                 Strategy::HashPublisher,
                 Strategy::Sticky,
             ]),
+            queue_when_full: random.pick(&[QueueWhenFull::RefuseNewest, QueueWhenFull::DropOldest]),
+            topic_aliases_max: random.pick(&[0, 2, 4]),
         }
     }
 
@@ -86,9 +92,9 @@ impl Bounds {
                 client_id_bytes_max: 64,
                 topic_bytes_max: 256,
                 topic_levels_max: 16,
-                topic_aliases_in_max: 4,
-                topic_aliases_out_max: 4,
-                queue_when_full: QueueWhenFull::RefuseNewest,
+                topic_aliases_in_max: self.topic_aliases_max,
+                topic_aliases_out_max: self.topic_aliases_max,
+                queue_when_full: self.queue_when_full,
                 response_information: None,
                 subscriptions_max: self.subscriptions_max,
                 packet_bytes_max: PACKET_BYTES_MAX,
@@ -272,6 +278,10 @@ impl Broker {
         }
     }
 
+    pub(crate) fn groups(&self) -> Vec<GroupStatus> {
+        self.router.groups()
+    }
+
     /// Shows the oracle what was written.
     fn tap(&self, oracle: &mut Oracle) {
         for (at, conn) in self.conns.iter().enumerate() {
@@ -298,9 +308,9 @@ impl Broker {
 
     pub(crate) fn run_schedule(&mut self, oracle: &mut Oracle) {
         self.begin_turn();
-        let before = self.counts();
+        let (before, submitted) = (self.counts(), self.journal.submitted());
         self.router.run_schedule(&mut self.courier);
-        oracle.schedule_ran(self.counts() - before);
+        oracle.schedule_ran(self.counts() - before, submitted);
         self.tap(oracle);
     }
 
@@ -498,11 +508,13 @@ impl Broker {
             End::Farewell(farewell) => Ending::Farewell(*farewell),
             End::Closed | End::Superseded => Ending::Lost,
         };
-        let before = self.counts();
+        let (before, submitted) = (self.counts(), self.journal.submitted());
         match self.router.leave(&mut self.courier, &dialogue.attachment, ending, &[]) {
             Leave::Busy => panic!("nobody writes in the meantime"),
             Leave::Superseded => oracle.superseded(at),
-            Leave::Left(_) => oracle.left(at, &ending, self.counts() - before),
+            Leave::Left(_) => {
+                oracle.left(at, &ending, self.counts() - before, submitted);
+            }
         }
         self.conns[at].pipe.shutdown();
     }
@@ -544,10 +556,39 @@ impl Turn<'_> {
         }
     }
 
-    /// What an answer has to wait for: all that was submitted since.
-    fn required_since(&self, submitted: u64) -> u64 {
-        let now = self.broker.journal.submitted();
-        if now > submitted { now } else { 0 }
+    /// What an answer has to wait for: the last change it promises of all that were submitted since.
+    fn required_since(&self, submitted: u64, promises: impl Fn(&Change) -> bool) -> u64 {
+        self.broker.journal.latest(submitted, promises)
+    }
+
+    /// Whether a change is one of this client's own Session, and not of messages it is sent.
+    fn is_own(&self) -> impl Fn(&Change) -> bool + use<> {
+        let name = self.dialogue.attachment.client_id().clone();
+        move |change| match change {
+            Change::Subscribed { client_id, .. }
+            | Change::Unsubscribed { client_id, .. }
+            | Change::Received { client_id, .. }
+            | Change::Forgotten { client_id, .. } => *client_id == name,
+            _ => false,
+        }
+    }
+
+    /// Whether a change makes somebody owe or retain this message.
+    fn is_taken(&self, topic: &str, payload: &[u8]) -> impl Fn(&Change) -> bool + use<> {
+        let is_own = self.is_own();
+        let (name, wanted) = (topic.to_owned(), identity(topic.as_bytes(), payload));
+        move |change| match change {
+            // What waited in a group for a moment was kept before it was sent on.
+            Change::Sent { owed, .. } if owed.ticket.is_some() => false,
+            Change::Queued { owed: Owed { message, .. }, .. }
+            | Change::Sent { owed: Owed { message, .. }, .. }
+            | Change::GroupQueued { message, .. }
+            | Change::Retained { message } => {
+                identity(message.topic.as_str().as_bytes(), &message.payload) == wanted
+            }
+            Change::RetainedRemoved { topic } => topic.as_str() == name,
+            other => is_own(other),
+        }
     }
 
     fn promise(&mut self, commit: CommitNumber) {
@@ -591,9 +632,10 @@ impl Turn<'_> {
         };
         assert!(inbound.refusal.is_none(), "no client publishes where it must not");
         let topic = inbound.topic.as_str().to_owned();
-        let before = broker.counts();
+        let (before, routed_after) = (broker.counts(), broker.journal.submitted());
         let outcome = broker.router.publish(&mut broker.courier, &publication, origin);
-        let routed = Routed { conn: self.at, topic: &topic, publish, refusable };
+        let routed =
+            Routed { conn: self.at, topic: &topic, publish, refusable, submitted: routed_after };
         self.oracle.routed(&routed, outcome.as_ref().ok(), broker.counts() - before);
         self.promise(commit);
         let reason = match outcome {
@@ -603,11 +645,12 @@ impl Turn<'_> {
             }
             Err(refusal) => refusal.reason(),
         };
-        self.answer_publish(publish.delivery, reason, submitted);
+        let required = self.required_since(submitted, self.is_taken(&topic, publish.payload));
+        self.answer_publish(publish.delivery, reason, required);
         Ok(())
     }
 
-    fn answer_publish(&mut self, delivery: Delivery, reason: ReasonCode, submitted: u64) {
+    fn answer_publish(&mut self, delivery: Delivery, reason: ReasonCode, required: u64) {
         let version = self.dialogue.connection.version;
         let reason = if version.is_v5() { reason } else { ReasonCode::Success };
         match delivery {
@@ -615,7 +658,6 @@ impl Turn<'_> {
             Delivery::AtLeastOnce { id, .. } => {
                 self.dialogue.connection.settled_one();
                 PubAck::new(id, reason).encode(version, &mut self.answers.bytes);
-                let required = self.required_since(submitted);
                 self.oracle.answered(self.at, Answer::PubAck(id), required);
             }
             Delivery::ExactlyOnce { id, .. } => {
@@ -628,7 +670,6 @@ impl Turn<'_> {
                     }
                 }
                 PubRec::new(id, reason).encode(version, &mut self.answers.bytes);
-                let required = self.required_since(submitted);
                 self.oracle.answered(self.at, Answer::PubRec(id), required);
             }
         }
@@ -649,7 +690,7 @@ impl Turn<'_> {
         };
         let version = self.dialogue.connection.version;
         PubComp::new(id, reason).encode(version, &mut self.answers.bytes);
-        let required = self.required_since(submitted);
+        let required = self.required_since(submitted, self.is_own());
         self.oracle.answered(self.at, Answer::PubComp(id), required);
         Ok(())
     }
@@ -695,7 +736,7 @@ impl Turn<'_> {
             user_properties: UserProperties::default(),
         };
         suback.encode(self.dialogue.connection.version, &mut self.answers.bytes);
-        let required = self.required_since(submitted);
+        let required = self.required_since(submitted, self.is_own());
         self.oracle.answered(self.at, Answer::SubAck(subscribe.id), required);
         Ok(())
     }
@@ -719,7 +760,7 @@ impl Turn<'_> {
             user_properties: UserProperties::default(),
         };
         unsuback.encode(self.dialogue.connection.version, &mut self.answers.bytes);
-        let required = self.required_since(submitted);
+        let required = self.required_since(submitted, self.is_own());
         self.oracle.answered(self.at, Answer::UnsubAck(unsubscribe.id), required);
         Ok(())
     }

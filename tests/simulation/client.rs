@@ -1,6 +1,6 @@
 //! A correct client: its half of the protocol, its own Session State, and its moods.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use dunlin::packet::{
@@ -12,20 +12,23 @@ use dunlin::packet::{
 };
 
 use crate::broker::{Broker, PACKET_BYTES_MAX};
-use crate::oracle::{Oracle, identity};
+use crate::oracle::{Oracle, identity, matches, shared_filter};
 use crate::random::Random;
 
-const TOPICS: [&str; 9] = ["a", "a/b", "a/b/c", "b", "b/a", "c/a", "/a", "$d/a", "$d"];
+/// Some are so long that a Topic Alias is shorter.
+const TOPICS: [&str; 12] =
+    ["a", "a/b", "a/b/c", "b", "b/a", "c/a", "/a", "$d/a", "$d", "a/long", "b/long", "c/b/long"];
 
 const FILTERS: [&str; 18] = [
     "a", "a/b", "a/b/c", "b", "b/a", "#", "+", "+/a", "a/+", "a/#", "+/b/#", "+/+/c", "b/#", "/+",
     "$d/#", "$d/+", "w/+", "w/#",
 ];
 
-/// To be turned on when the broker serves Shared Subscriptions: the oracle knows what they have to do.
-const SHARED_SUBSCRIPTIONS: bool = false;
-
 const SHARED_FILTERS: [&str; 4] = ["$share/g/a/#", "$share/g/+", "$share/h/#", "$share/h/b/a"];
+
+/// Subscription Identifiers of the shared filters count from here on, so that a PUBLISH says to whom
+/// a message belongs. Where there are none, a client has no other Subscription for the same topics.
+pub(crate) const SHARED_ID: u32 = 11;
 
 const QUALITIES: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -80,6 +83,16 @@ pub(crate) struct Client {
     lasting: Lasting,
     receive_maximum: u16,
     maximum_packet_size: Option<u32>,
+    /// How often it asks for Shared Subscriptions, in percent.
+    shares: u64,
+    /// The shared filter a client has that is sent no Subscription Identifiers.
+    own_share: &'static str,
+    topic_alias_maximum: u16,
+    /// Topics the broker's Topic Aliases stand for.
+    aliases: BTreeMap<u16, Vec<u8>>,
+    /// And its own.
+    own_aliases: BTreeMap<u16, String>,
+    own_alias_maximum: u16,
     /// Acknowledges in any order, and refuses QoS 2 messages now and then.
     sloppy: bool,
     inbox: Vec<u8>,
@@ -114,7 +127,7 @@ impl Ack {
 }
 
 impl Client {
-    pub(crate) fn draw(index: usize, lasting: Lasting, random: &mut Random) -> Self {
+    pub(crate) fn draw(index: usize, lasting: Lasting, shares: u64, random: &mut Random) -> Self {
         let versions = [ProtocolVersion::V311, ProtocolVersion::V5, ProtocolVersion::V5];
         Self {
             index,
@@ -125,6 +138,12 @@ impl Client {
             lasting,
             receive_maximum: random.pick(&[1, 2, 5, u16::MAX]),
             maximum_packet_size: random.pick(&[None, None, Some(60), Some(200)]),
+            shares,
+            own_share: random.pick(&SHARED_FILTERS),
+            topic_alias_maximum: random.pick(&[0, 1, 3, 10]),
+            aliases: BTreeMap::new(),
+            own_aliases: BTreeMap::new(),
+            own_alias_maximum: 0,
             sloppy: random.chance(30),
             inbox: Vec::new(),
             must_clean: false,
@@ -148,7 +167,7 @@ impl Client {
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
             sloppy: false,
-            ..Self::draw(index, Lasting::Varied, random)
+            ..Self::draw(index, Lasting::Varied, 0, random)
         }
     }
 
@@ -210,6 +229,7 @@ impl Client {
             session_expiry: expiry,
             receive_maximum: ReceiveMaximum::new(self.receive_maximum),
             maximum_packet_size: self.maximum_packet_size.and_then(NonZeroU32::new),
+            topic_alias_maximum: self.topic_alias_maximum,
             ..ConnectProperties::default()
         };
         let connect = Connect {
@@ -245,6 +265,8 @@ impl Client {
         self.inbox.clear();
         self.acks.clear();
         self.requests.clear();
+        self.aliases.clear();
+        self.own_aliases.clear();
     }
 
     /// Says DISCONNECT in one way or another.
@@ -313,16 +335,15 @@ impl Client {
                 return;
             }
             let id = self.free_id();
-            self.outgoing.push(Outgoing { id, message, released: false });
-            let outgoing = self.outgoing.last().unwrap();
-            self.send_publish(broker, &outgoing.message, Some(id), false);
+            self.outgoing.push(Outgoing { id, message: message.clone(), released: false });
+            self.send_publish(broker, &message, Some(id), false);
         } else {
             self.send_publish(broker, &message, None, false);
         }
     }
 
     fn send_publish(
-        &self,
+        &mut self,
         broker: &mut Broker,
         message: &Message,
         id: Option<PacketId>,
@@ -333,17 +354,33 @@ impl Client {
             (QoS::ExactlyOnce, Some(id)) => Delivery::ExactlyOnce { id, dup },
             _ => Delivery::AtMostOnce,
         };
+        let (topic, topic_alias) = self.name(&message.topic);
         let publish = Publish {
             delivery,
             retain: message.retain,
-            topic: message.topic.as_bytes(),
+            topic: topic.as_bytes(),
             properties: PublishProperties {
+                topic_alias,
                 message_expiry: message.expiry,
                 ..PublishProperties::default()
             },
             payload: &message.payload,
         };
         self.send(broker, |version, out| publish.encode(version, out));
+    }
+
+    /// How a PUBLISH names its topic: by a Topic Alias, if the broker takes any. Which one follows from
+    /// the topic, so they take turns.
+    fn name<'t>(&mut self, topic: &'t str) -> (&'t str, Option<u16>) {
+        let turn = topic.len() as u64 + self.next_message;
+        if self.own_alias_maximum == 0 || turn.is_multiple_of(3) {
+            return (topic, None);
+        }
+        let alias = topic.len() as u16 % self.own_alias_maximum + 1;
+        if self.own_aliases.insert(alias, topic.to_owned()).as_deref() == Some(topic) {
+            return ("", Some(alias));
+        }
+        (topic, Some(alias))
     }
 
     fn free_id(&mut self) -> PacketId {
@@ -363,6 +400,18 @@ impl Client {
             return;
         }
         let mut filters = FilterList::default();
+        if random.chance(self.shares) {
+            let mut options = SubscriptionOptions::new(random.pick(&QUALITIES[1..]));
+            if random.chance(10) {
+                options = SubscriptionOptions::new(QoS::AtMostOnce);
+            }
+            options.retain_as_published = self.version.is_v5() && random.chance(30);
+            let filter = self.draw_shared_filter(random);
+            let place = SHARED_FILTERS.iter().position(|shared| *shared == filter).unwrap();
+            let id = SubscriptionId::new(SHARED_ID + place as u32);
+            filters.push(filter, options);
+            return self.send_subscribe(broker, &filters, id.filter(|_| self.version.is_v5()));
+        }
         for _ in 0..=random.below(2) {
             let mut options = SubscriptionOptions::new(random.pick(&QUALITIES));
             if self.version.is_v5() {
@@ -372,15 +421,23 @@ impl Client {
                 options.retain_as_published = random.chance(30);
                 options.retain_handling = random.pick(&handling);
             }
-            if SHARED_SUBSCRIPTIONS && random.chance(20) {
-                options.no_local = false; // [MQTT-3.8.3-4]
-                filters.push(random.pick(&SHARED_FILTERS), options);
-            } else {
-                filters.push(random.pick(&FILTERS), options);
-            }
+            filters.push(self.draw_filter(random), options);
         }
         let number = if self.version.is_v5() { random.below(6) } else { 0 };
         self.send_subscribe(broker, &filters, SubscriptionId::new(u32::try_from(number).unwrap()));
+    }
+
+    fn draw_shared_filter(&self, random: &mut Random) -> &'static str {
+        if self.version.is_v5() { random.pick(&SHARED_FILTERS) } else { self.own_share }
+    }
+
+    fn draw_filter(&self, random: &mut Random) -> &'static str {
+        let shared = shared_filter(self.own_share).unwrap();
+        let wills = ["w/0", "w/1"];
+        let mut all = TOPICS.iter().chain(&wills);
+        let filter = random.pick(&FILTERS);
+        let overlaps = all.any(|topic| matches(shared, topic) && matches(filter, topic));
+        if self.version.is_v5() || self.shares == 0 || !overlaps { filter } else { "$d/#" }
     }
 
     pub(crate) fn subscribe_to_all(&mut self, broker: &mut Broker) {
@@ -410,7 +467,11 @@ impl Client {
             return;
         }
         let mut filters = TopicFilterList::default();
-        filters.push(random.pick(&FILTERS));
+        if random.chance(self.shares) {
+            filters.push(self.draw_shared_filter(random));
+        } else {
+            filters.push(random.pick(&FILTERS));
+        }
         let id = self.free_id();
         self.requests.insert(id);
         let user_properties = UserProperties::default();
@@ -479,6 +540,7 @@ impl Client {
         if self.version.is_v5() {
             self.server_receive_maximum =
                 ack.properties.receive_maximum.map_or(u16::MAX, ReceiveMaximum::value);
+            self.own_alias_maximum = ack.properties.topic_alias_maximum;
         }
         // A CONNACK that said that no Session was present may have been lost, and the next one finds
         // the Session that began with it. The standard lets no client see that; this one is told.
@@ -489,14 +551,16 @@ impl Client {
         }
         self.session = session;
         // [MQTT-4.4.0-1]
-        for outgoing in &self.outgoing {
-            if outgoing.released {
-                let release = PubRel::new(outgoing.id, ReasonCode::Success);
+        let outgoing = std::mem::take(&mut self.outgoing);
+        for Outgoing { id, message, released } in &outgoing {
+            if *released {
+                let release = PubRel::new(*id, ReasonCode::Success);
                 self.send(broker, |version, out| release.encode(version, out));
             } else {
-                self.send_publish(broker, &outgoing.message, Some(outgoing.id), true);
+                self.send_publish(broker, message, Some(*id), true);
             }
         }
+        self.outgoing = outgoing;
     }
 
     fn heard(&mut self, packet: &Packet<'_>, random: &mut Random, oracle: &mut Oracle) {
@@ -543,7 +607,15 @@ impl Client {
 
     fn heard_publish(&mut self, publish: &Publish<'_>, random: &mut Random, oracle: &mut Oracle) {
         let conn = self.conn.unwrap();
-        let identity = identity(publish.topic, publish.payload);
+        let mut topic = publish.topic.to_vec();
+        if let Some(alias) = publish.properties.topic_alias {
+            if topic.is_empty() {
+                topic.clone_from(&self.aliases[&alias]);
+            } else {
+                self.aliases.insert(alias, topic.clone());
+            }
+        }
+        let identity = identity(&topic, publish.payload);
         match publish.delivery {
             Delivery::AtMostOnce => oracle.received(conn, &identity, QoS::AtMostOnce),
             Delivery::AtLeastOnce { id, .. } => {

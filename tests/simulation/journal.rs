@@ -1,9 +1,12 @@
 //! A store that keeps what it was given later, in order, when the simulation says so.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::task::Waker;
 
 use dunlin::change::{Change, CommitNumber, Journal, Keeps, Recorded};
+
+use crate::oracle::identity;
 
 #[derive(Debug)]
 pub(crate) struct LateJournal {
@@ -50,6 +53,28 @@ impl LateJournal {
         let state = self.state.lock().unwrap();
         let newest_first = state.changes.iter().rev().take_while(|(number, _)| *number > after);
         newest_first.into_iter().find(|(_, change)| wanted(change)).map_or(0, |(number, _)| *number)
+    }
+
+    /// Which messages groups owe, by group and position, as the store was told.
+    pub(crate) fn owed_by_groups(&self) -> Result<BTreeMap<(String, u64), String>, String> {
+        let state = self.state.lock().unwrap();
+        let mut owed = BTreeMap::new();
+        for (_, change) in &state.changes {
+            match change {
+                Change::GroupQueued { group, position, message, .. } => {
+                    let message = identity(message.topic.as_str().as_bytes(), &message.payload);
+                    let key = (group.to_string(), *position);
+                    let before = owed.insert(key, message);
+                    before.map_or(Ok(()), |_| Err(format!("{change:?} for the second time")))?;
+                }
+                Change::GroupUnqueued { group, position } => {
+                    let key = (group.to_string(), *position);
+                    owed.remove(&key).ok_or_else(|| format!("{change:?} for nothing"))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(owed)
     }
 }
 

@@ -32,7 +32,9 @@ impl World {
         let lasting = if random.chance(40) { Lasting::Always } else { Lasting::Varied };
         let broker = Broker::new(&bounds, keeps);
         let count = 2 + random.index(4);
-        let clients = (0..count).map(|index| Client::draw(index, lasting, &mut random)).collect();
+        let shares = random.pick(&[0, 20, 60]);
+        let clients =
+            (0..count).map(|index| Client::draw(index, lasting, shares, &mut random)).collect();
         let mut oracle = Oracle::new(Arc::clone(&broker.journal), bounds.clone(), lasting);
         oracle.verbose = verbose;
         oracle.note(&format!("seed {seed}: {lasting:?}, {keeps:?}, {bounds:?}"));
@@ -50,6 +52,9 @@ impl World {
             self.step();
             if step % 64 == 0 {
                 self.oracle.limits_hold(&self.broker.metrics);
+            }
+            if self.random.below(400) == 0 {
+                self.calm();
             }
         }
         self.settle();
@@ -183,6 +188,18 @@ impl World {
         self.clients[at].forget_connection();
     }
 
+    /// Who is there reads and acknowledges everything: no group has anything left for them.
+    fn calm(&mut self) {
+        self.oracle.note("is calm for a moment");
+        self.rest();
+        let groups = self.broker.groups();
+        self.oracle.groups_wait_for_nobody(&groups, |client| {
+            let Some(client) = self.clients.get(client) else { return false };
+            client.connected && client.conn.is_some_and(|conn| self.broker.conns[conn].is_open())
+        });
+        self.oracle.groups_are_kept();
+    }
+
     /// All links are healed, all come back, and everything comes to rest.
     fn settle(&mut self) {
         self.oracle.note("settles");
@@ -209,6 +226,7 @@ impl World {
             }
         }
         self.oracle.at_rest(self.broker.counts());
+        self.oracle.groups_owe_nothing(&self.broker.groups());
         self.oracle.nothing_was_taken_twice();
         self.oracle.limits_hold(&self.broker.metrics);
     }

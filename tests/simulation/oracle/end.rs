@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin::metrics::Metrics;
 use dunlin::packet::{ProtocolVersion, QoS, SubscriptionId};
+use dunlin::router::{GroupStatus, Strategy};
 
 use super::groups::Missing;
 use super::{Counts, Oracle, matches, publish_size};
 use crate::broker::Micros;
 use crate::client::Lasting;
+use crate::client::SHARED_ID;
 
 impl Oracle {
     /// Everybody who has a Session is connected and has read everything.
@@ -21,12 +23,17 @@ impl Oracle {
         // No drop without its counter.
         let counted = total.queue_full + total.expired + total.too_large;
         let counted = counted - self.zero_too_large - self.replay_drops;
-        if self.excused > counted {
-            self.fail(&format!("{} were dropped, {counted} are counted", self.excused));
+        if self.excused > counted + self.ambiguous {
+            self.fail(&format!(
+                "{} were dropped, {counted} counted, {}",
+                self.excused, self.ambiguous
+            ));
         }
         // Where no Session ended every drop is known.
-        let ambiguous = if self.lasting == Lasting::Always { self.ambiguous } else { u64::MAX };
-        if counted - self.excused > ambiguous {
+        // Nor is what a group dropped that nobody is in any more.
+        let known = self.lasting == Lasting::Always && self.groups.len() == 0;
+        let ambiguous = if known { self.ambiguous } else { u64::MAX };
+        if counted.saturating_sub(self.excused) > ambiguous {
             self.fail(&format!("{} were dropped, but {counted} are counted", self.excused));
         }
     }
@@ -64,17 +71,81 @@ impl Oracle {
 
     /// Each message of a group went to a member, or was dropped for a reason that is counted.
     fn groups_at_rest(&mut self) {
-        let smallest = self.sessions.iter().map(|session| session.size_min).min();
-        for Missing { group, facts } in self.groups.missing() {
-            let expired = facts.expires_at.is_some_and(|expires_at| expires_at <= self.now);
-            let size = publish_size(ProtocolVersion::V5, &facts, facts.qos, &[0]);
-            let too_large = smallest.is_some_and(|smallest| smallest < size);
-            let refused = self.refused.get_mut(&facts.identity).filter(|count| **count > 0);
+        let missing = self.groups.missing();
+        let expired: BTreeSet<String> = missing
+            .iter()
+            .map(|missing| self.messages.get(&missing.facts.identity).unwrap_or(&missing.facts))
+            .filter(|facts| facts.expires_at.is_some_and(|expires_at| expires_at <= self.now))
+            .map(|facts| facts.identity.clone())
+            .collect();
+        for Missing { group, facts, members, may_be_lost } in missing {
+            let size = publish_size(ProtocolVersion::V5, &facts, facts.qos, &[SHARED_ID]);
+            let too_large = members.iter().any(|at| self.sessions[*at].size_min < size);
+            let refused = self.refused_by_groups.get_mut(&facts.identity);
+            let refused = refused.filter(|count| **count > 0);
+            if may_be_lost {
+                self.ambiguous += 1;
+                continue;
+            }
             match refused {
-                _ if expired || too_large => {}
+                _ if expired.contains(&facts.identity) || too_large => {}
                 Some(count) => *count -= 1,
                 None => self.fail(&format!("{group} lost {facts:?}")),
             }
+            self.excused += u64::from(self.lasting == Lasting::Always);
+        }
+    }
+
+    /// Of what a store was told that groups owe: nothing twice, nothing left that is owed no more.
+    pub(crate) fn groups_are_kept(&self) {
+        let owed = match self.journal.owed_by_groups() {
+            Ok(owed) => owed,
+            Err(wrong) => self.fail(&wrong),
+        };
+        for (group, identity) in self.groups.kept() {
+            if !owed.iter().any(|((by, _), message)| by == group && message == identity) {
+                self.fail(&format!("no store knows that {group} owes {identity}"));
+            }
+        }
+    }
+
+    /// Everybody of whom `is_ready` knows has read and acknowledged all. What waits in a group has to
+    /// wait for somebody else: for all members, or for one the broker thinks is connected and whose
+    /// part of it nobody else may take.
+    pub(crate) fn groups_wait_for_nobody(
+        &self,
+        groups: &[GroupStatus],
+        is_ready: impl Fn(usize) -> bool,
+    ) {
+        let is_waited_for = |at: &usize| {
+            let session = &self.sessions[*at];
+            session.conn.is_some() && !is_ready(session.client)
+        };
+        for group in groups.iter().filter(|group| group.waiting > 0) {
+            let members = self.groups.members(&group.filter.to_string());
+            let ready = members.iter().any(|at| is_ready(self.sessions[*at].client));
+            let owned = match self.bounds.sharing {
+                Strategy::LeastInflight | Strategy::RoundRobin => false,
+                Strategy::HashTopic | Strategy::HashPublisher | Strategy::Sticky => {
+                    members.iter().any(is_waited_for)
+                }
+            };
+            if ready && !owned {
+                self.fail(&format!("something waits beside a member that is ready: {group:?}"));
+            }
+        }
+    }
+
+    /// Each message of a group was settled, and the store was told.
+    pub(crate) fn groups_owe_nothing(&self, groups: &[GroupStatus]) {
+        for group in groups {
+            if group.waiting > 0 || group.bytes > 0 {
+                self.fail(&format!("[MQTT-4.8.2-4] something waits beside its members: {group:?}"));
+            }
+        }
+        match self.journal.owed_by_groups() {
+            Ok(owed) if owed.is_empty() => {}
+            owed => self.fail(&format!("the store says groups owe {owed:?}")),
         }
     }
 
@@ -148,10 +219,15 @@ impl Oracle {
     pub(crate) fn all_is_over(&self, metrics: &Metrics) {
         let sessions = metrics.sessions.value();
         let session_bytes = metrics.amount(|counters| &counters.session_bytes);
+        let messages = metrics.amount(|counters| &counters.session_messages);
+        let state_bytes = metrics.amount(|counters| &counters.session_state_bytes);
         let outbound_bytes = metrics.amount(|counters| &counters.outbound_bytes);
-        if (sessions, session_bytes, outbound_bytes) != (0, 0, 0) {
+        let subscriptions = metrics.subscriptions.value() + metrics.shared_subscriptions.value();
+        let left = [sessions, messages, session_bytes, state_bytes, outbound_bytes, subscriptions];
+        if left != [0; 6] {
             self.fail(&format!(
-                "{sessions} Sessions hold {session_bytes} and {outbound_bytes} bytes"
+                "left are Sessions, messages and their bytes, other bytes, outbound bytes, \
+                 Subscriptions: {left:?}"
             ));
         }
     }
@@ -166,7 +242,8 @@ impl Oracle {
         // One message always fits a Session that owes nothing, and a packet more an outbound buffer.
         let spare = 4_096;
         let session_bytes = metrics.amount(|counters| &counters.session_bytes);
-        let most = self.living.len() * (self.bounds.queue_bytes_max + spare);
+        let owners = self.living.len() + self.groups.len();
+        let most = owners * (self.bounds.queue_bytes_max + spare);
         if !(0..=i64::try_from(most).unwrap()).contains(&session_bytes) {
             self.fail(&format!("{session_bytes} bytes in Sessions"));
         }

@@ -18,18 +18,19 @@ use std::ops::Sub;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin::change::{Change, SessionExpiry, Subscription};
+use dunlin::change::{Change, Journal, Keeps, SessionExpiry, Subscription};
 use dunlin::packet::{
     Connect, Delivery, PacketId, ProtocolVersion, Publish, QoS, RetainHandling, SubscriptionId,
     SubscriptionOptions,
 };
 use dunlin::router::{Acknowledged, Ending, Outcome};
-use dunlin::session::{Terms, WillFate};
+use dunlin::session::{QueueWhenFull, Terms, WillFate};
 
 use crate::broker::{Bounds, Micros};
 use crate::client::Lasting;
 use crate::journal::LateJournal;
-use groups::{Groups, shared_filter};
+pub(crate) use groups::shared_filter;
+use groups::{Groups, Share};
 
 /// Lines of what happened last, shown when something is wrong.
 const LOG_LINES: usize = 60;
@@ -89,6 +90,8 @@ pub(crate) struct Routed<'a> {
     pub(crate) topic: &'a str,
     pub(crate) publish: &'a Publish<'a>,
     pub(crate) refusable: bool,
+    /// What the store had been given before.
+    pub(crate) submitted: u64,
 }
 
 /// A message as all its takers have it in common.
@@ -121,6 +124,20 @@ struct Offer {
     size_max: usize,
 }
 
+/// Who takes a message.
+#[derive(Debug, Default)]
+struct Offered {
+    takers: usize,
+    /// How many of them are groups.
+    groups: usize,
+    /// How many would get it at QoS 0 and are away.
+    offline: u64,
+    /// How many take no packet of that size.
+    too_large: u64,
+    /// Groups that owe it although no store knows.
+    unkept: Vec<String>,
+}
+
 /// A QoS 1 or 2 message whose PUBLISH was written and that is not settled.
 #[derive(Clone, Debug)]
 struct Exchange {
@@ -132,6 +149,8 @@ struct Exchange {
     released: bool,
     /// The connection on which it counts against the Receive Maximum.
     charged: Option<usize>,
+    /// Of a group's message.
+    share: Option<Share>,
 }
 
 /// A SUBSCRIBE that asked for Retained Messages.
@@ -191,6 +210,8 @@ struct SessionModel {
     taken: BTreeMap<(String, QoS), u64>,
     /// Messages of which an exchange was given up, by the client or since they grew too large.
     given_up: BTreeSet<String>,
+    /// Exchanges of which nobody can tell whether their group has their message again.
+    perhaps_given_back: BTreeSet<PacketId>,
     /// What PUBREC of each identifier has to wait for.
     received: BTreeMap<PacketId, u64>,
     promised: u64,
@@ -198,6 +219,10 @@ struct SessionModel {
     began: u64,
     size_min: usize,
     replays_refused: u64,
+    /// At most so many of what it was to get gave way to newer messages.
+    gave_way_max: u64,
+    /// Messages that did, as it seems.
+    gave_way: Vec<String>,
     /// Offers that were taken though they could have been dropped. If the same message was offered
     /// again, by a publisher that sent it again, the other one may be what came.
     droppable: Vec<Offer>,
@@ -222,6 +247,9 @@ struct ConnModel {
     resend: Vec<(PacketId, QoS)>,
     /// QoS of which something was sent for the first time.
     fresh: BTreeSet<QoS>,
+    /// What each Topic Alias stands for.
+    aliases: BTreeMap<u16, Vec<u8>>,
+    alias_max: u16,
     closing: bool,
 }
 
@@ -252,6 +280,8 @@ pub(crate) struct Oracle {
     publications: u64,
     /// Counted refusals by message, not yet used as an excuse.
     refused: BTreeMap<String, u64>,
+    /// The same for groups: a refusal does not say whose it is.
+    refused_by_groups: BTreeMap<String, u64>,
     outbound_full: BTreeMap<String, u64>,
     /// Dropped for good, and counted as such by the broker, as far as known.
     excused: u64,
@@ -275,7 +305,7 @@ pub(crate) fn identity(topic: &[u8], payload: &[u8]) -> String {
 }
 
 /// Whether a Topic Filter matches a Topic Name, level by level.
-fn matches(filter: &str, topic: &str) -> bool {
+pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     let mut levels = topic.split('/');
     // [MQTT-4.7.2-1]
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
@@ -328,17 +358,18 @@ impl Oracle {
             now: 0,
             verbose: false,
             journal,
+            groups: Groups::new(bounds.sharing),
             bounds,
             lasting,
             sessions: Vec::new(),
             conns: BTreeMap::new(),
             living: BTreeMap::new(),
-            groups: Groups::default(),
             messages: BTreeMap::new(),
             settled: BTreeSet::new(),
             retained: BTreeMap::new(),
             publications: 0,
             refused: BTreeMap::new(),
+            refused_by_groups: BTreeMap::new(),
             outbound_full: BTreeMap::new(),
             excused: 0,
             zero_too_large: 0,
@@ -412,21 +443,14 @@ impl Oracle {
             } else {
                 wills.extend(will.filter(|_| !resumes)); // [MQTT-3.1.3-9]
             }
-            self.groups.away(old);
+            self.away(old);
             if !resumes {
-                session.end();
+                self.sessions[old].end();
                 self.groups.ended(old);
             }
         }
-        let is_session_change = |change: &Change| match change {
-            Change::SessionBegun { client_id, .. }
-            | Change::SessionEnded { client_id }
-            | Change::SessionExpiryChanged { client_id, .. }
-            | Change::WillKept { client_id, .. }
-            | Change::WillDropped { client_id } => client_id.as_str() == connect.client_id,
-            _ => false,
-        };
-        let mut required = self.journal.latest(submitted, is_session_change);
+        let mut required =
+            self.journal.latest(submitted, |change| is_session_change(change, connect.client_id));
         let at = match old.filter(|_| resumes) {
             Some(at) => at,
             None => {
@@ -440,7 +464,11 @@ impl Oracle {
         }
         self.living.insert(client, at);
         session.will = will_of(connect);
+        for open in session.exchanges.iter().filter(|open| open.size > terms.maximum_packet_size) {
+            self.groups.settled(at, open);
+        }
         session.resume(conn, expiry, &terms);
+        self.groups.there(at);
         let resend = session.exchanges.iter().map(|open| (open.id, open.qos)).collect();
         let model = ConnModel {
             session: at,
@@ -452,15 +480,36 @@ impl Oracle {
             resumed: present,
             resend,
             fresh: BTreeSet::new(),
+            aliases: BTreeMap::new(),
+            alias_max: connect.properties.topic_alias_maximum,
             closing: false,
         };
         self.conns.insert(conn, model);
-        self.publish_wills(wills.into_iter().map(|will| (client, will)).collect(), growth, 0);
+        let wills = wills.into_iter().map(|will| (client, will)).collect();
+        self.publish_wills(wills, growth, 0, submitted);
+    }
+
+    /// A Session lost its connection.
+    fn away(&mut self, at: usize) {
+        let SessionModel { exchanges, perhaps_given_back, .. } = &mut self.sessions[at];
+        exchanges.retain(|open| {
+            let share = open.share.as_ref().filter(|_| open.qos == QoS::AtLeastOnce);
+            let given_back = share.filter(|share| self.groups.gives_back(at, share));
+            perhaps_given_back.extend(given_back.filter(|share| !share.is_sure()).map(|_| open.id));
+            given_back.is_none()
+        });
+        self.groups.away(at);
     }
 
     /// Publishes Wills in this order, which the broker did while its counters grew. `spare`: messages
     /// of QoS 0 may have been offered to so many Sessions that ended meanwhile.
-    fn publish_wills(&mut self, wills: Vec<(usize, WillModel)>, growth: Counts, spare: usize) {
+    fn publish_wills(
+        &mut self,
+        wills: Vec<(usize, WillModel)>,
+        growth: Counts,
+        spare: usize,
+        submitted: u64,
+    ) {
         let mut offline = 0;
         let mut retained_refused = 0;
         let mut identities = Vec::new();
@@ -476,15 +525,31 @@ impl Oracle {
                     self.retain(&facts);
                 }
             }
-            offline += self.offer(&facts).1;
+            offline += self.offer(&facts, submitted).offline;
         }
         let most = offline + (spare * count) as u64;
         if !(offline..=most).contains(&growth.offline) {
             self.fail(&format!("{offline} Wills were for nobody, not {}", growth.offline));
         }
         for identity in identities {
-            *self.refused.entry(identity.clone()).or_default() += growth.queue_full;
+            self.refuse(&identity, growth.queue_full);
             *self.outbound_full.entry(identity).or_default() += growth.outbound_full;
+        }
+        self.some_gave_way(growth.queue_full);
+    }
+
+    /// So many Sessions or groups have no room for a message.
+    fn refuse(&mut self, identity: &str, count: u64) {
+        *self.refused.entry(identity.to_owned()).or_default() += count;
+        *self.refused_by_groups.entry(identity.to_owned()).or_default() += count;
+    }
+
+    /// So many messages may have been dropped for newer ones.
+    fn some_gave_way(&mut self, count: u64) {
+        if self.bounds.queue_when_full == QueueWhenFull::DropOldest {
+            for at in self.living.values() {
+                self.sessions[*at].gave_way_max += count;
+            }
         }
     }
 
@@ -517,12 +582,11 @@ impl Oracle {
         }
     }
 
-    /// Offers a message to every Session that takes it: how many do, of these how many at QoS 0
-    /// while away, and how many that take no packet of that size.
-    fn offer(&mut self, facts: &Facts) -> (usize, u64, u64) {
+    /// Offers a message to every Session and every group that takes it. Before it was published the
+    /// store had been given so much.
+    fn offer(&mut self, facts: &Facts, submitted: u64) -> Offered {
         self.messages.entry(facts.identity.clone()).or_insert_with(|| facts.clone());
-        let mut takers = self.groups.offer(facts);
-        let (mut offline, mut too_large) = (0, 0);
+        let mut offered = self.offer_to_groups(facts, submitted);
         for at in self.living.values() {
             let session = &mut self.sessions[*at];
             let mut found = session.matching(&facts.topic);
@@ -532,7 +596,7 @@ impl Oracle {
             if found.is_empty() {
                 continue;
             }
-            takers += 1;
+            offered.takers += 1;
             let granted = found.iter().map(|subscription| subscription.options.qos).max();
             let qos = granted.unwrap().min(facts.qos); // [MQTT-3.3.4-2] [MQTT-3.8.4-8]
             let as_published =
@@ -547,11 +611,11 @@ impl Oracle {
             let conn = session.conn;
             let size_max =
                 conn.map_or(usize::MAX, |conn| self.conns[&conn].terms.maximum_packet_size);
-            too_large += u64::from(size > size_max);
+            offered.too_large += u64::from(size > size_max);
             if qos == QoS::AtMostOnce {
                 self.zero_too_large += u64::from(size > size_max);
                 if conn.is_none() {
-                    offline += 1;
+                    offered.offline += 1;
                     continue;
                 }
             }
@@ -560,16 +624,44 @@ impl Oracle {
             let offer = Offer { facts: facts.clone(), qos, retain, ids, conn, size, size_max };
             session.offers.entry(stream).or_default().push_back(offer);
         }
-        (takers, offline, too_large)
+        offered
+    }
+
+    fn offer_to_groups(&mut self, facts: &Facts, submitted: u64) -> Offered {
+        let journal = Arc::clone(&self.journal);
+        let queued = |group: &str| {
+            let number = journal.latest(submitted, |change| {
+                matches!(change, Change::GroupQueued { group: found, message, .. }
+                    if found.to_string() == group
+                        && identity(message.topic.as_str().as_bytes(), &message.payload)
+                            == facts.identity)
+            });
+            number > 0
+        };
+        let mut offered = Offered::default();
+        for taker in self.groups.offer(facts, queued) {
+            offered.takers += 1;
+            offered.groups += 1;
+            let mut members = taker.members.iter().map(|at| &self.sessions[*at]);
+            let above_zero = facts.qos > QoS::AtMostOnce && !taker.all_zero;
+            let nobody = members.clone().all(|member| member.conn.is_none());
+            offered.offline += u64::from(!above_zero && nobody);
+            let lasting = members.any(|member| member.expiry != SessionExpiry::AtDisconnect);
+            let owed = facts.qos > QoS::AtMostOnce && lasting && !taker.some_zero;
+            if owed && journal.keeps() == Keeps::Changes && !queued(&taker.group) {
+                offered.unkept.push(taker.group);
+            }
+        }
+        offered
     }
 
     pub(crate) fn routed(&mut self, routed: &Routed<'_>, outcome: Option<&Outcome>, grown: Counts) {
-        let Routed { conn, topic, publish, refusable } = *routed;
+        let Routed { conn, topic, publish, refusable, submitted } = *routed;
         self.publications += 1;
         let client = self.sessions[self.conns[&conn].session].client;
         let expiry = publish.properties.message_expiry;
         let facts = Facts {
-            identity: identity(publish.topic, publish.payload),
+            identity: identity(topic.as_bytes(), publish.payload),
             publisher: client,
             topic: topic.to_owned(),
             payload_bytes: publish.payload.len(),
@@ -613,26 +705,36 @@ impl Oracle {
             self.retain(&facts);
         }
         let Some(outcome) = outcome else { self.fail("refused without need") };
-        let (takers, offline, too_large) = self.offer(&facts);
+        let offered = self.offer(&facts, submitted);
+        let (takers, offline) = (offered.takers, offered.offline);
         if outcome.takers != takers {
             self.fail(&format!("{takers} Sessions take it"));
         }
         if grown.offline != offline {
             self.fail(&format!("{offline} Sessions that take it at QoS 0 are away"));
         }
-        if outcome.refused as u64 != grown.queue_full {
+        self.dropped(&facts, outcome.refused as u64, &offered, grown);
+    }
+
+    /// What became of a publication that was dropped for some of its takers.
+    fn dropped(&mut self, facts: &Facts, refused: u64, offered: &Offered, grown: Counts) {
+        let Offered { groups, too_large, unkept, .. } = offered;
+        let gave_way = grown.queue_full.saturating_sub(refused);
+        let may_give_way = self.bounds.queue_when_full == QueueWhenFull::DropOldest;
+        if refused > grown.queue_full || gave_way > 0 && !may_give_way {
             self.fail("refusals are not counted");
         }
-        let is_right = if grown.queue_full == 0 {
-            grown.too_large == too_large
-        } else {
-            grown.too_large <= too_large
-        };
-        if !is_right {
+        // What waited in a group may be sent now, or prove too large.
+        let too_many = grown.too_large > *too_large && *groups == 0;
+        if too_many || grown.too_large < *too_large && refused == 0 {
             self.fail(&format!("{too_large} Sessions take no packet of that size"));
         }
-        *self.refused.entry(facts.identity.clone()).or_default() += grown.queue_full;
-        *self.outbound_full.entry(facts.identity).or_default() += grown.outbound_full;
+        if let Some(group) = unkept.first().filter(|_| refused == 0) {
+            self.fail(&format!("no store was told that {group} owes it"));
+        }
+        self.some_gave_way(gave_way);
+        self.refuse(&facts.identity, refused);
+        *self.outbound_full.entry(facts.identity.clone()).or_default() += grown.outbound_full;
     }
 
     /// An answer was appended, which has to wait until `required` is kept.
@@ -706,7 +808,8 @@ impl Oracle {
         }
         session.subscriptions.insert(filter.to_owned(), subscription); // [MQTT-3.8.4-3]
         if is_shared {
-            self.groups.joined(filter, self.conns[&conn].session, subscription);
+            let version = session.version;
+            self.groups.joined(filter, self.conns[&conn].session, version, subscription);
         }
         if replays {
             session.rights.push(Right {
@@ -753,21 +856,22 @@ impl Oracle {
             }
         };
         if let Some(open) = session.exchanges.iter().find(|open| open.id == ended) {
-            self.groups.settled(model.session, &open.identity);
+            self.groups.settled(model.session, open);
         }
         session.exchanges.retain(|open| open.id != ended);
         model.resend.retain(|(id, _)| *id != ended);
     }
 
-    pub(crate) fn left(&mut self, conn: usize, ending: &Ending, growth: Counts) {
+    pub(crate) fn left(&mut self, conn: usize, ending: &Ending, growth: Counts, submitted: u64) {
         self.note(&format!("conn {conn}: leaves, {ending:?}"));
         let model = self.conns.get_mut(&conn).unwrap();
         model.left = true;
-        let session = &mut self.sessions[model.session];
+        let at = model.session;
+        self.away(at);
+        let session = &mut self.sessions[at];
         let client = session.client;
         session.conn = None;
         session.away_since = self.now;
-        self.groups.away(model.session);
         if let Ending::Farewell(farewell) = ending {
             if let Some(expiry) = farewell.expiry {
                 session.change_expiry(expiry);
@@ -781,10 +885,11 @@ impl Oracle {
         let will = if due { session.will.take() } else { None };
         if ends {
             session.end();
-            self.groups.ended(model.session);
+            self.groups.ended(at);
             self.living.remove(&client);
         }
-        self.publish_wills(will.into_iter().map(|will| (client, will)).collect(), growth, 0);
+        let wills = will.into_iter().map(|will| (client, will)).collect();
+        self.publish_wills(wills, growth, 0, submitted);
     }
 
     pub(crate) fn superseded(&mut self, conn: usize) {
@@ -795,7 +900,7 @@ impl Oracle {
     }
 
     /// Wills whose delay has passed were published, and Sessions ended.
-    pub(crate) fn schedule_ran(&mut self, growth: Counts) {
+    pub(crate) fn schedule_ran(&mut self, growth: Counts, submitted: u64) {
         let mut wills = Vec::new();
         let mut ended = Vec::new();
         for (client, at) in &self.living {
@@ -824,7 +929,8 @@ impl Oracle {
                 self.groups.ended(at);
             }
         }
-        self.publish_wills(wills, growth, ended.len());
+        let spare = if ended.is_empty() { 0 } else { ended.len() + self.groups.len() };
+        self.publish_wills(wills, growth, spare, submitted);
     }
 
     pub(crate) fn replayed(&mut self, conn: usize, growth: Counts) {
@@ -901,14 +1007,29 @@ fn new_session(
         begun: BTreeMap::new(),
         taken: BTreeMap::new(),
         given_up: BTreeSet::new(),
+        perhaps_given_back: BTreeSet::new(),
         received: BTreeMap::new(),
         promised: 0,
         began,
         size_min: usize::MAX,
         replays_refused: 0,
+        gave_way_max: 0,
+        gave_way: Vec::new(),
         droppable: Vec::new(),
         indistinct: Vec::new(),
         with_retain: BTreeMap::new(),
+    }
+}
+
+/// Whether a change is what a CONNECT makes of this client's Session.
+fn is_session_change(change: &Change, client: &str) -> bool {
+    match change {
+        Change::SessionBegun { client_id, .. }
+        | Change::SessionEnded { client_id }
+        | Change::SessionExpiryChanged { client_id, .. }
+        | Change::WillKept { client_id, .. }
+        | Change::WillDropped { client_id } => client_id.as_str() == client,
+        _ => false,
     }
 }
 

@@ -5,7 +5,9 @@ use dunlin::packet::{
     Delivery, Framing, Packet, PacketId, PubRel, Publish, QoS, ReasonCode, SubscriptionId, frame,
 };
 
-use super::{Answer, Exchange, Facts, Indistinct, Offer, Oracle, identity, matches, publish_size};
+use super::{
+    Answer, Exchange, Facts, Indistinct, Offer, Oracle, Share, identity, matches, publish_size,
+};
 use crate::broker::PACKET_BYTES_MAX;
 
 /// A PUBLISH as it was written, and what is known of its message.
@@ -29,6 +31,10 @@ enum Excuse {
     OtherUnsendable(usize),
     /// There was no room, and that was counted.
     Refused,
+    /// It waited until newer ones needed the room.
+    GaveWay,
+    /// The same, and this other one was refused and did not give way.
+    InsteadOf(usize),
 }
 
 impl Oracle {
@@ -127,7 +133,23 @@ impl Oracle {
         self.must_be_kept(self.journal.latest(session.began, released), "PUBREL");
     }
 
+    /// The Topic Name a PUBLISH is for, be it told by a Topic Alias.
+    fn topic(&mut self, conn: usize, publish: &Publish<'_>) -> Vec<u8> {
+        let model = self.conns.get_mut(&conn).unwrap();
+        let Some(alias) = publish.properties.topic_alias else { return publish.topic.to_vec() };
+        if alias == 0 || alias > model.alias_max {
+            self.fail(&format!("[MQTT-3.1.2-26] Topic Alias {alias}"));
+        }
+        if !publish.topic.is_empty() {
+            model.aliases.insert(alias, publish.topic.to_vec());
+        }
+        let topic = model.aliases.get(&alias).cloned();
+        topic.unwrap_or_else(|| self.fail(&format!("Topic Alias {alias} stands for nothing")))
+    }
+
     fn publish(&mut self, conn: usize, publish: &Publish<'_>) {
+        let topic = self.topic(conn, publish);
+        let publish = &Publish { topic: &topic, ..publish.clone() };
         let identity = identity(publish.topic, publish.payload);
         let mut ids: Vec<u32> =
             publish.properties.subscription_ids.clone().map(SubscriptionId::value).collect();
@@ -145,7 +167,7 @@ impl Oracle {
         let mut seen = Seen { conn, facts: &facts, publish, ids: &ids, dup: false };
         let id = match publish.delivery {
             Delivery::AtMostOnce => {
-                self.first(seen);
+                drop(self.first(seen));
                 self.check_expiry(seen);
                 return;
             }
@@ -196,18 +218,22 @@ impl Oracle {
         if is_late {
             self.fail("[MQTT-3.3.1-1] DUP on a first delivery");
         }
+        let was_not_given_back = dup && self.sessions[at].perhaps_given_back.remove(&id);
         if let Some((id, _)) = expected
+            && !was_not_given_back
             && self.sessions[at].exchanges.iter().any(|open| open.id == id && !open.released)
         {
             self.fail(&format!("[MQTT-4.4.0-1] {id} was to be sent again first"));
         }
-        self.first(seen);
+        let share = self.first(seen);
         let session = &mut self.sessions[at];
         let size = publish_size(session.version, facts, qos, ids);
         let identity = facts.identity.clone();
-        *session.begun.entry((identity.clone(), qos)).or_default() += 1;
-        let charged = Some(conn);
-        session.exchanges.push(Exchange { id, identity, qos, size, released: false, charged });
+        if share.is_none() || qos == QoS::ExactlyOnce {
+            *session.begun.entry((identity.clone(), qos)).or_default() += 1;
+        }
+        let (released, charged) = (false, Some(conn));
+        session.exchanges.push(Exchange { id, identity, qos, size, released, charged, share });
         if qos == QoS::ExactlyOnce {
             self.sent_is_kept(at, id);
         }
@@ -227,8 +253,8 @@ impl Oracle {
         self.must_be_kept(number, "PUBLISH of QoS 2");
     }
 
-    /// Takes the offer a PUBLISH answers to, or the Retained Message.
-    fn first(&mut self, seen: Seen<'_>) {
+    /// Takes the offer a PUBLISH answers to, or the Retained Message, or what a group owes.
+    fn first(&mut self, seen: Seen<'_>) -> Option<Share> {
         let Seen { conn, facts, publish, ids, .. } = seen;
         let at = self.conns[&conn].session;
         let qos = publish.delivery.qos();
@@ -244,10 +270,12 @@ impl Oracle {
             live && offer.facts.identity == facts.identity && (!zero || offer.conn == Some(conn))
         };
         let Some(place) = offers.iter().position(is_it) else {
-            if !publish.retain && self.groups.take(at, &facts.identity, qos, ids) {
-                return;
+            match self.groups.take(at, &facts.identity, publish, ids) {
+                Ok(None) => self.first_retained(seen),
+                Ok(share) => return share,
+                Err(wrong) => self.fail(wrong),
             }
-            return self.first_retained(seen);
+            return None;
         };
         let offers = &self.sessions[at].offers[&stream];
         let mut passed =
@@ -260,7 +288,8 @@ impl Oracle {
             // which of the two this is. The live one would pass over others that have to come.
             let (identity, ids) = (facts.identity.clone(), ids.to_vec());
             self.sessions[at].indistinct.push(Indistinct { identity, qos, ids, right });
-            return self.first_retained(seen);
+            self.first_retained(seen);
+            return None;
         }
         let Some(offers) = self.sessions[at].offers.get_mut(&stream) else { self.fail("no offer") };
         let passed: Vec<Offer> = offers.drain(..place).collect();
@@ -278,6 +307,7 @@ impl Oracle {
             let newest = self.sessions[at].newest.entry(facts.topic.clone()).or_default();
             *newest = offer.facts.number.max(*newest);
         }
+        None
     }
 
     fn right_to(&self, at: usize, seen: Seen<'_>) -> Option<usize> {
@@ -336,6 +366,12 @@ impl Oracle {
             }
             Excuse::Unsendable => {}
             Excuse::OtherUnsendable(place) => drop(session.droppable.remove(place)),
+            Excuse::GaveWay => session.gave_way.push(offer.facts.identity.clone()),
+            Excuse::InsteadOf(place) => {
+                let other = session.gave_way.swap_remove(place);
+                session.gave_way.push(offer.facts.identity.clone());
+                *self.refused.get_mut(&other).unwrap() -= 1;
+            }
             Excuse::Refused => {
                 let counts = if above_zero { &mut self.refused } else { &mut self.outbound_full };
                 *counts.get_mut(&offer.facts.identity).unwrap() -= 1;
@@ -369,7 +405,14 @@ impl Oracle {
         }
         let counts = if above_zero { &self.refused } else { &self.outbound_full };
         let refused = counts.get(&offer.facts.identity).is_some_and(|count| *count > 0);
-        refused.then_some(Excuse::Refused)
+        let may_have = (session.gave_way.len() as u64) < session.gave_way_max;
+        if above_zero && may_have {
+            return Some(Excuse::GaveWay); // A refusal may have been a group's.
+        }
+        let was_refused = |identity: &String| self.refused.get(identity) > Some(&0);
+        let instead = session.gave_way.iter().position(was_refused);
+        let instead = instead.filter(|_| above_zero).map(Excuse::InsteadOf);
+        refused.then_some(Excuse::Refused).or(instead)
     }
 
     /// What is left of the Message Expiry Interval [MQTT-3.3.2-6].
