@@ -90,6 +90,8 @@ impl Oracle {
             match refused {
                 _ if expired.contains(&facts.identity) || too_large => {}
                 Some(count) => *count -= 1,
+                // The oldest of a full group made room for newer ones.
+                None if self.groups_gave_way_max > 0 => self.groups_gave_way_max -= 1,
                 None => self.fail(&format!("{group} lost {facts:?}")),
             }
             self.excused += u64::from(self.lasting == Lasting::Always);

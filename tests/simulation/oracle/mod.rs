@@ -282,6 +282,8 @@ pub(crate) struct Oracle {
     refused: BTreeMap<String, u64>,
     /// The same for groups: a refusal does not say whose it is.
     refused_by_groups: BTreeMap<String, u64>,
+    /// How many of the oldest messages of groups may have been dropped for newer ones.
+    groups_gave_way_max: u64,
     outbound_full: BTreeMap<String, u64>,
     /// Dropped for good, and counted as such by the broker, as far as known.
     excused: u64,
@@ -370,6 +372,7 @@ impl Oracle {
             publications: 0,
             refused: BTreeMap::new(),
             refused_by_groups: BTreeMap::new(),
+            groups_gave_way_max: 0,
             outbound_full: BTreeMap::new(),
             excused: 0,
             zero_too_large: 0,
@@ -550,6 +553,7 @@ impl Oracle {
             for at in self.living.values() {
                 self.sessions[*at].gave_way_max += count;
             }
+            self.groups_gave_way_max += count;
         }
     }
 
