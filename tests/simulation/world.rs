@@ -188,9 +188,19 @@ impl World {
         self.clients[at].forget_connection();
     }
 
-    /// Who is there reads and acknowledges everything: no group has anything left for them.
+    /// Who is there reads and acknowledges everything: no group has anything left for them. Now and
+    /// then one of them does not and is lost: what it had goes to others who wait for nothing else.
     fn calm(&mut self) {
         self.oracle.note("is calm for a moment");
+        if self.random.chance(50) {
+            let silent = self.random.index(self.clients.len());
+            self.rest_but(Some(silent));
+            if let Some(conn) = self.clients[silent].conn {
+                self.oracle.note(&format!("conn {conn}: is lost"));
+                self.broker.conns[conn].cut(0, true);
+                self.clients[silent].forget_connection();
+            }
+        }
         self.rest();
         let groups = self.broker.groups();
         self.oracle.groups_wait_for_nobody(&groups, |client| {
@@ -232,6 +242,11 @@ impl World {
     }
 
     fn rest(&mut self) {
+        self.rest_but(None);
+    }
+
+    /// Until nothing moves any more but one client that neither reads nor acknowledges.
+    fn rest_but(&mut self, silent: Option<usize>) {
         for _ in 0..ROUNDS_MAX {
             self.pass(1_000);
             let mut moved = false;
@@ -239,7 +254,7 @@ impl World {
                 self.broker.flush(&mut self.oracle);
                 moved = true;
             }
-            for at in 0..self.clients.len() {
+            for at in (0..self.clients.len()).filter(|at| Some(*at) != silent) {
                 moved |= self.arrive(at, usize::MAX);
                 moved |= self.clients[at].has_acks();
                 self.clients[at].acknowledge_all(&mut self.broker);

@@ -228,6 +228,8 @@ struct SessionModel {
     droppable: Vec<Offer>,
     /// Written as Retained Messages while the same message was offered live, too: one of the two came.
     indistinct: Vec<Indistinct>,
+    /// Messages taken as live ones that could have been replayed: then the live ones are to come.
+    perhaps_replayed: BTreeSet<String>,
     /// What was written with RETAIN: how often each message at this QoS with these identifiers.
     with_retain: BTreeMap<(String, QoS, Vec<u32>), usize>,
 }
@@ -1021,6 +1023,7 @@ fn new_session(
         gave_way: Vec::new(),
         droppable: Vec::new(),
         indistinct: Vec::new(),
+        perhaps_replayed: BTreeSet::new(),
         with_retain: BTreeMap::new(),
     }
 }
