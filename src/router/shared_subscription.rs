@@ -417,7 +417,9 @@ impl Group {
             let mut state = self.lock();
             state.settle_owners(self.strategy, &self.hasher);
             let owned = self.strategy.has_owners().then_some(number);
-            state.lanes.iter().any(|lane| lane.waits_for(owned))
+            // Who just left the group draws nothing any more, and would look again for ever.
+            state.member_mut(number).is_some()
+                && state.lanes.iter().any(|lane| lane.waits_for(owned))
         }
     }
 

@@ -307,3 +307,91 @@ impl SlotState {
         Some(Entry { incarnation: self.incarnation, subscription })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::change::{Epoch, Keeps, SessionExpiry};
+    use crate::message::{Payload, Publication};
+    use crate::packet::{ClientId, ForwardedProperties, Identity, QoS, SubscriptionOptions};
+    use crate::session::{Effects, Limits, QueueWhenFull, Session};
+
+    fn limits() -> Limits {
+        Limits {
+            inflight_max: std::num::NonZeroU16::MAX,
+            receive_maximum: std::num::NonZeroU16::MAX,
+            queue_bytes_max: usize::MAX,
+            queue_offline_messages_max: usize::MAX,
+            queue_when_full: QueueWhenFull::RefuseNewest,
+            expiry_max: SessionExpiry::Never,
+            expiry_v3: SessionExpiry::Never,
+            keep_alive_max: u16::MAX,
+            client_id_bytes_max: usize::MAX,
+            topic_bytes_max: usize::MAX,
+            topic_levels_max: usize::MAX,
+            topic_aliases_in_max: 0,
+            topic_aliases_out_max: 0,
+            subscriptions_max: usize::MAX,
+            packet_bytes_max: usize::MAX,
+            response_information: None,
+        }
+    }
+
+    fn filter() -> SubscriptionFilter {
+        SubscriptionFilter::parse("$share/g/t").unwrap()
+    }
+
+    fn subscription() -> Subscription {
+        Subscription { options: SubscriptionOptions::new(QoS::AtLeastOnce), id: None }
+    }
+
+    /// A slot whose Session has the Shared Subscription.
+    fn slot(client_id: &str) -> Arc<Slot> {
+        let client_id = ClientId::new(client_id).unwrap();
+        let slot = Arc::new(Slot::new(client_id.clone()));
+        let (expiry, epoch) = (SessionExpiry::Never, Epoch::default());
+        let effects = &mut Effects::default();
+        let (identity, store) = (Identity::Anonymous, Keeps::Nothing);
+        let mut session = Session::new(client_id, identity, expiry, store, epoch, effects);
+        session.subscribe(&filter(), subscription(), &limits(), effects).unwrap();
+        slot.lock().session = Some(session);
+        slot
+    }
+
+    fn wait_in(group: &Group) {
+        let topic = TopicName::parse("t").unwrap();
+        let properties = ForwardedProperties::default();
+        let publication = Publication {
+            topic: &topic,
+            payload: Payload::Borrowed(b"x"),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: properties.as_view(),
+            expiry: None,
+            as_it_came: None,
+        };
+        let message = publication.to_message(Instant::now());
+        let ticket = group.ticket(&topic, None);
+        group.enqueue(&message, &ticket, &limits(), &mut Estate::default(), |_| {});
+    }
+
+    // Its slot knows only afterwards: a flush in between would look again for ever, under its lock.
+    #[test]
+    fn nothing_waits_for_a_member_that_left_its_group() {
+        let subscriptions = Subscriptions::new(Arc::new(Metrics::new(1)));
+        let (stays, leaves) = (slot("stays"), slot("leaves"));
+        for slot in [&stays, &leaves] {
+            subscriptions.reconcile_shared(slot, &filter(), Strategy::LeastInflight);
+        }
+        let Membership { group, number } = leaves.lock().memberships[0].clone();
+        wait_in(&group);
+        assert!(group.waits_for(number));
+
+        group.remove_member(&leaves);
+
+        assert!(group.draw(number).is_none());
+        assert!(!group.waits_for(number));
+    }
+}
