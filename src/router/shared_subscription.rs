@@ -254,6 +254,11 @@ impl Group {
         self.note_lasting(&state);
     }
 
+    /// Whether it is still a member under this number.
+    pub(super) fn has_member(&self, number: u64) -> bool {
+        self.lock().member_mut(number).is_some()
+    }
+
     /// How many members it has.
     pub(super) fn len(&self) -> usize {
         self.lock().members.len()

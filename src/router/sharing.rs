@@ -302,11 +302,16 @@ impl SlotState {
         if connection == Connection::Away {
             slot.standing.away();
         }
+        let presence = self.presence(connection);
+        for Membership { group, number } in &self.memberships {
+            group.set_presence(*number, presence);
+        }
+    }
+
+    pub(super) fn presence(&self, connection: Connection) -> Presence {
         let expiry = self.session.as_ref().map(Session::expiry);
         let lasting = expiry.is_some_and(|expiry| expiry != SessionExpiry::AtDisconnect);
-        for Membership { group, number } in &self.memberships {
-            group.set_presence(*number, Presence { connection, lasting });
-        }
+        Presence { connection, lasting }
     }
 
     /// Groups that the slot is a member of and that have something waiting.

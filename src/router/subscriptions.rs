@@ -84,6 +84,14 @@ pub(super) struct Entry {
     pub(super) subscription: Subscription,
 }
 
+/// Whether a slot took its place in a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Joined {
+    Agreed,
+    /// Its Session or the group changed meanwhile: what the Session says now.
+    Changed(Option<Entry>),
+}
+
 /// The state of the tree for topics of one first level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TreeEpoch {
@@ -135,18 +143,10 @@ impl Subscriptions {
         let mut wanted = slot.lock().wanted(filter);
         loop {
             let membership = self.set_member(slot, filter, wanted, strategy, &mut estates);
-            let mut state = slot.lock();
-            let again = state.wanted(filter);
-            if again == wanted {
-                state.memberships.retain(|membership| *membership.group.id != *filter);
-                state.memberships.extend(membership);
-                let connection =
-                    if state.link.is_some() { Connection::There } else { Connection::Away };
-                state.tell_groups(slot, connection);
-                return estates;
+            match slot.lock().join(slot, filter, wanted, membership) {
+                Joined::Agreed => return estates,
+                Joined::Changed(again) => wanted = again,
             }
-            drop(state);
-            wanted = again;
         }
     }
 
@@ -306,6 +306,38 @@ impl SlotState {
         let subscription = self.session.as_ref()?.subscription(filter)?;
         Some(Entry { incarnation: self.incarnation, subscription })
     }
+
+    /// Takes its place in the group of a filter, which was made for the Session as it was `wanted`.
+    ///
+    /// That the Session says the same again is not enough: it may have left meanwhile and come back,
+    /// by a connection that took over, and the group it was made in may be over.
+    fn join(
+        &mut self,
+        slot: &Slot,
+        filter: &SubscriptionFilter,
+        wanted: Option<Entry>,
+        membership: Option<Membership>,
+    ) -> Joined {
+        let again = self.wanted(filter);
+        let stands = |place: &Membership| place.group.has_member(place.number);
+        if again != wanted || !membership.as_ref().is_none_or(stands) {
+            return Joined::Changed(again);
+        }
+        self.memberships.retain(|membership| *membership.group.id != *filter);
+        if let Some(Membership { group, number }) = &membership {
+            let connection = self.connection();
+            if connection == Connection::Away {
+                slot.standing.away();
+            }
+            group.set_presence(*number, self.presence(connection));
+        }
+        self.memberships.extend(membership);
+        Joined::Agreed
+    }
+
+    fn connection(&self) -> Connection {
+        if self.link.is_some() { Connection::There } else { Connection::Away }
+    }
 }
 
 #[cfg(test)]
@@ -375,6 +407,26 @@ mod tests {
         let message = publication.to_message(Instant::now());
         let ticket = group.ticket(&topic, None);
         group.enqueue(&message, &ticket, &limits(), &mut Estate::default(), |_| {});
+    }
+
+    // A connection was in the middle of its SUBSCRIBE when another one took over, left and joined.
+    #[test]
+    fn a_slot_takes_no_place_in_a_group_that_is_over() {
+        let subscriptions = Subscriptions::new(Arc::new(Metrics::new(1)));
+        let (slot, strategy) = (slot("member"), Strategy::LeastInflight);
+        let wanted = slot.lock().wanted(&filter());
+        let mut estates = Vec::new();
+        let stale = subscriptions.set_member(&slot, &filter(), wanted, strategy, &mut estates);
+        subscriptions.set_member(&slot, &filter(), None, strategy, &mut estates);
+        subscriptions.reconcile_shared(&slot, &filter(), strategy);
+
+        let joined = slot.lock().join(&slot, &filter(), wanted, stale);
+
+        assert_eq!(joined, Joined::Changed(wanted));
+        let group = subscriptions.group(&filter()).unwrap();
+        let memberships = slot.lock().memberships.clone();
+        assert!(memberships.iter().all(|membership| Arc::ptr_eq(&membership.group, &group)));
+        assert_eq!(memberships.len(), 1);
     }
 
     // Its slot knows only afterwards: a flush in between would look again for ever, under its lock.
