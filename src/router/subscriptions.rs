@@ -156,9 +156,10 @@ impl Subscriptions {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
+        let groups = self.groups.lock();
         let trees = self.trees.read();
         trees.clients.subscriptions() + trees.groups.subscriptions() == 0
-            && self.groups.lock().by_filter.is_empty()
+            && groups.by_filter.is_empty()
     }
 
     fn set(&self, slot: &Arc<Slot>, filter: &TopicFilter, wanted: Option<Entry>) {
