@@ -206,7 +206,7 @@ impl Router {
             let membership = owed.ticket.as_ref().and_then(group_of);
             let put_back = membership.map_or(Enqueued::Over, |membership| {
                 membership.group.put_back(&owed, |change| {
-                    courier.effects.changes.extend(recorded(change));
+                    self.journal_group(courier, change);
                 })
             });
             if put_back == Enqueued::Waits {
