@@ -123,13 +123,12 @@ impl Router {
         let superseded = state.link.take();
         if let Some(link) = &superseded {
             state.promised = state.promised.max(link.outbound.promised());
-            state.tell_groups(&slot, Connection::Away);
         } else {
             let connected = self.metrics.clients_connected.add(1);
             self.metrics.clients_maximum.raise_to(connected);
         }
         let session_present =
-            self.settle_session(courier, state, &attach, superseded.is_some(), &mut remains);
+            self.settle_session(courier, &slot, state, &attach, superseded.is_some(), &mut remains);
         if let Some(session) = &mut state.session {
             session.set_will(attach.will, &mut courier.effects);
         }
@@ -167,6 +166,7 @@ impl Router {
     fn settle_session(
         &self,
         courier: &mut Courier,
+        slot: &Slot,
         state: &mut SlotState,
         attach: &Attach,
         took_over: bool,
@@ -178,6 +178,10 @@ impl Router {
             if took_over {
                 remains.given_back = self.take_back(courier, session, &state.memberships);
             }
+        }
+        if took_over {
+            // Not before: who owns its lanes next gets what was given back first.
+            state.tell_groups(slot, Connection::Away);
         }
         remains.groups = state.waiting_groups();
         let effects = &mut courier.effects;
