@@ -459,6 +459,8 @@ impl Group {
                 estate.add(&popped);
             }
         }
+        // Match caches remember the group longer than it lives.
+        state.lanes = Vec::new();
         estate
     }
 
