@@ -127,8 +127,9 @@ impl Router {
             let connected = self.metrics.clients_connected.add(1);
             self.metrics.clients_maximum.raise_to(connected);
         }
+        self.claim(courier, &slot, state, attach.epoch, &mut remains);
         let session_present =
-            self.settle_session(courier, &slot, state, &attach, superseded.is_some(), &mut remains);
+            self.settle_session(courier, state, &attach, superseded.is_some(), &mut remains);
         if let Some(session) = &mut state.session {
             session.set_will(attach.will, &mut courier.effects);
         }
@@ -162,28 +163,34 @@ impl Router {
         Ok(Attached { attachment, session_present, replaying, took_over })
     }
 
+    /// A new connection has the slot: from here on changes are written under its claim, also the end of
+    /// the Session. What an earlier connection did not acknowledge goes back to its groups.
+    fn claim(
+        &self,
+        courier: &mut Courier,
+        slot: &Slot,
+        state: &mut SlotState,
+        epoch: Epoch,
+        remains: &mut Remains,
+    ) {
+        if let Some(session) = &mut state.session {
+            session.claimed(epoch);
+            remains.given_back = self.take_back(courier, session, &state.memberships);
+            // Not before: who owns its lanes next gets what was given back first.
+            state.tell_groups(slot, Connection::Away);
+        }
+        remains.groups = state.waiting_groups();
+    }
+
     /// Makes `state.session` the one the connection gets: whether it was there before.
     fn settle_session(
         &self,
         courier: &mut Courier,
-        slot: &Slot,
         state: &mut SlotState,
         attach: &Attach,
         took_over: bool,
         remains: &mut Remains,
     ) -> bool {
-        if let Some(session) = &mut state.session {
-            // Also its end is written under the claim of whoever ends it.
-            session.claimed(attach.epoch);
-            if took_over {
-                remains.given_back = self.take_back(courier, session, &state.memberships);
-            }
-        }
-        if took_over {
-            // Not before: who owns its lanes next gets what was given back first.
-            state.tell_groups(slot, Connection::Away);
-        }
-        remains.groups = state.waiting_groups();
         let effects = &mut courier.effects;
         let resumes = !attach.clean_start
             // A Session without an expiry ended with the connection that is being taken over.
