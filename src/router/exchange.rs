@@ -56,7 +56,7 @@ impl Router {
         // Before anything is drawn, which may submit what it changes on its own.
         let commit = self.journal_changes(courier);
         if !memberships.is_empty() {
-            self.draw(&attachment.slot, session, link, memberships, courier);
+            self.draw_if_ready_now(&attachment.slot, session, link, memberships, courier);
             self.journal_changes(courier);
         }
         courier.reweigh(weight, Weight::of(session));

@@ -162,7 +162,7 @@ impl Router {
         {
             let before = Weight::of(session);
             self.pump(session, link, courier);
-            self.draw(slot, session, link, memberships, courier);
+            self.draw_if_ready_now(slot, session, link, memberships, courier);
             self.journal_changes(courier);
             courier.reweigh(before, Weight::of(session));
             courier.count_drops();

@@ -190,7 +190,7 @@ impl Router {
             && let (Some(session), Some(link)) = (&state.session, &state.link)
         {
             let soft = self.limits.outbound.soft_bytes_max;
-            taker.slot.standing.update(session, link, &self.limits.session, soft);
+            taker.slot.standing.took(session, link, &self.limits.session, soft);
         }
         delivered
     }

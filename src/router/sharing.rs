@@ -111,6 +111,12 @@ impl Router {
         let soft = self.limits.outbound.soft_bytes_max;
         let limits = &self.limits.session;
         loop {
+            let ready = slot.standing.update(session, link, limits, soft);
+            // Something may have begun to wait before that could be seen.
+            let waits = |membership: &Membership| membership.group.waits_for(membership.number);
+            if !ready.is_ready(QoS::ExactlyOnce) || !memberships.iter().any(waits) {
+                return;
+            }
             for Membership { group, number } in memberships {
                 while room(Some(link), soft) == Room::Open
                     && session.takes_at_once(&link.terms, limits)
@@ -129,12 +135,24 @@ impl Router {
                     self.send_drawn(session, link, courier, offer);
                 }
             }
-            let ready = slot.standing.update(session, link, limits, soft);
-            // Something may have begun to wait before that could be seen.
-            let waits = |membership: &Membership| membership.group.waits_for(membership.number);
-            if !ready.is_ready(QoS::ExactlyOnce) || !memberships.iter().any(waits) {
-                return;
-            }
+        }
+    }
+
+    /// [`Self::draw`], if the client was not ready before. While it is, whoever lets a message wait
+    /// brings it; a client in many groups would have all of them looked at for each of its packets.
+    pub(super) fn draw_if_ready_now(
+        &self,
+        slot: &Slot,
+        session: &mut Session,
+        link: &mut Link,
+        memberships: &[Membership],
+        courier: &mut Courier,
+    ) {
+        if slot.standing.see().is_ready(QoS::ExactlyOnce) {
+            let soft = self.limits.outbound.soft_bytes_max;
+            slot.standing.update(session, link, &self.limits.session, soft);
+        } else {
+            self.draw(slot, session, link, memberships, courier);
         }
     }
 

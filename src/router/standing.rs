@@ -48,6 +48,24 @@ impl Standing {
         limits: &Limits,
         soft: usize,
     ) -> Seen {
+        let seen = Seen::of(session, link, limits, soft);
+        self.0.store(seen.0, Ordering::SeqCst);
+        seen
+    }
+
+    /// The same after the client took something. If it had become ready without anybody looking what
+    /// waits for it, it stays as it is until somebody does.
+    pub(super) fn took(&self, session: &Session, link: &Link, limits: &Limits, soft: usize) {
+        let seen = Seen::of(session, link, limits, soft);
+        let was_ready = self.see().is_ready(QoS::ExactlyOnce);
+        if was_ready || !seen.is_ready(QoS::ExactlyOnce) {
+            self.0.store(seen.0, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Seen {
+    fn of(session: &Session, link: &Link, limits: &Limits, soft: usize) -> Self {
         let mut standing = u32::from(session.open_messages());
         if room(Some(link), soft) != Room::Open {
             standing |= OUTBOUND_FULL;
@@ -55,12 +73,9 @@ impl Standing {
         if !session.takes_at_once(&link.terms, limits) {
             standing |= WINDOW_FULL;
         }
-        self.0.store(standing, Ordering::SeqCst);
-        Seen(standing)
+        Self(standing)
     }
-}
 
-impl Seen {
     pub(super) fn is_ready(self, qos: QoS) -> bool {
         let obstacles = if qos == QoS::AtMostOnce {
             AWAY | OUTBOUND_FULL

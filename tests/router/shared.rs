@@ -561,3 +561,28 @@ fn a_message_keeps_its_place_in_the_store_when_the_group_begins_anew() {
         _ => false,
     });
 }
+
+// It was full when the message came, and nobody looked when a part of it had been written.
+#[test]
+fn what_waits_for_a_member_half_written_to_is_sent_when_it_has_read_the_rest() {
+    let mut world = World::new();
+    let publisher = world.join(client("publisher"));
+    let member = world.subscriber(client("member"), GROUP, ONE);
+    world.subscribe(&member, "own", options(ZERO));
+    let large = "x".repeat(40_000);
+    member.wire.set_room(30_000);
+    for _ in 0..3 {
+        world.publish(&publisher, &draft("a/b", &large, ONE));
+    }
+    world.flush();
+    assert_eq!(world.router.groups()[0].waiting, 1);
+
+    world.publish(&publisher, &draft("own", "small", ZERO));
+    member.wire.set_room(usize::MAX);
+    world.unblock(&member);
+    world.flush();
+
+    let words = member.read();
+    assert_eq!(words.iter().filter(|word| word.starts_with("a/b:40000*x")).count(), 3);
+    assert_eq!(world.router.groups()[0].waiting, 0);
+}
