@@ -24,6 +24,9 @@ use crate::packet::{
 use crate::router::{Flags, Leaving};
 use crate::session::{self, Proof, ProtocolError};
 
+/// As much of an unknown method as its client and the log are told.
+const METHOD_CHARS_SHOWN: usize = 64;
+
 /// A client that may have a Session.
 #[derive(Debug)]
 pub(super) struct Admitted {
@@ -65,7 +68,8 @@ pub(super) async fn authenticate(
     };
     // [MQTT-4.12.0-1]
     let method = facts.authenticator.method(name);
-    let unknown = || ProtocolError::AuthenticationMethod { method: name.to_owned() };
+    let shown = || name.chars().take(METHOD_CHARS_SHOWN).collect();
+    let unknown = || ProtocolError::AuthenticationMethod { method: shown() };
     let method = method.ok_or_else(|| refuse(unknown()))?;
     let maximum = session::maximum_packet_size(connect);
     let mut exchange = Exchange::new(method);

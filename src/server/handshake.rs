@@ -144,7 +144,7 @@ async fn attach(
     courier.counters().connects_accepted.add(1);
     courier.counters().answers_sent.add(1);
     tracing::debug!(
-        client_id = %attached.attachment.client_id(),
+        client_id = attached.attachment.client_id().as_str(),
         peer = %stream.peer(),
         version = %terms.version,
         session_present = attached.session_present,

@@ -270,7 +270,11 @@ impl Client<'_> {
                 withheld = Some(episode);
                 return Ok(Appetite::NotYet);
             }
-            tracing::debug!(client_id = %self.dialogue.attachment.client_id(), ?packet, "received");
+            tracing::debug!(
+                client_id = self.dialogue.attachment.client_id().as_str(),
+                ?packet,
+                "received"
+            );
             received += 1;
             let before = answers.bytes.len();
             let mut turn = Turn {
@@ -309,9 +313,9 @@ impl Client<'_> {
         if std::mem::replace(&mut self.pause_is_told, true) {
             return;
         }
-        let (peer, client_id) = (self.stream.peer(), self.dialogue.attachment.client_id());
+        let (peer, client_id) = (self.stream.peer(), self.dialogue.attachment.client_id().as_str());
         self.worker.log.line(|suppressed| {
-            tracing::info!(%peer, %client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
+            tracing::info!(%peer, client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
         });
     }
 
@@ -381,22 +385,22 @@ impl Client<'_> {
     }
 
     fn log(&self, end: &End) {
-        let client_id = self.dialogue.attachment.client_id();
+        // As a text, which is written with quotes: it may hold a new line.
+        let client_id = self.dialogue.attachment.client_id().as_str();
         let (peer, listener) = (self.stream.peer(), &self.facts.name);
         match end {
             End::Protocol(error) => {
                 self.worker.courier.borrow().counters().protocol_errors.add(1);
                 let reason = error.reason();
                 self.worker.log.line(|suppressed| {
-                    tracing::info!(listener, %peer, %client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "closed a client");
+                    tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "closed a client");
                 });
             }
             End::Unproven(rejected) => {
-                let client_id = client_id.as_str();
                 log_unproven(self.worker, listener, peer, client_id, rejected);
             }
             End::Farewell(_) | End::Closed | End::Superseded | End::Shutdown => {
-                tracing::debug!(listener, %peer, %client_id, end = ?end, "disconnected");
+                tracing::debug!(listener, %peer, client_id, end = ?end, "disconnected");
             }
         }
     }

@@ -78,7 +78,8 @@ pub enum ProtocolError {
     ClientIdTooLong { max: usize },
     #[error("an empty Client Identifier needs Clean Session 1")]
     ClientIdEmpty,
-    #[error("this server has no Authentication Method `{method}`")]
+    /// `method` is quoted as a client chose it: a new line in it begins none in a log.
+    #[error("this server has no Authentication Method {method:?}")]
     AuthenticationMethod { method: String },
     #[error("the Will's Topic Name is not valid: {0}")]
     WillTopic(TopicNameError),

@@ -193,6 +193,40 @@ async fn a_method_that_the_listener_does_not_have_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_client_cannot_forge_a_line_of_the_log() {
+    let broker =
+        Broker::start_with(&LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true"));
+    let forged = "x\nforged\u{1b}[31m";
+
+    let mut stranger = saying(&broker, &named(forged).encode()).await;
+    assert_eq!(stranger.end().await, End::Refused(0x8C));
+    let mut client = join(broker.address, Version::V5, forged).await;
+    client.send(&auth(0x19, b""));
+    assert_eq!(client.end().await, End::Disconnect(0x82));
+    let connect = connect(forged, &Scram::new(USER)).encode();
+    let mut forgetful = saying(&broker, &connect).await;
+    challenge(&mut forgetful, 0x18).await;
+    forgetful.send(&auth(0x18, b"x"));
+    assert_eq!(forgetful.end().await, End::Refused(0x87));
+
+    failures(&broker, 1).await;
+    let log = broker.log.lock().unwrap();
+    assert_eq!(log.matches("forged").count(), 3, "{log}");
+    assert!(!log.contains('\u{1b}') && log.lines().all(|it| !it.starts_with("forged")), "{log}");
+}
+
+#[tokio::test]
+async fn a_long_method_does_not_fill_the_log() {
+    let broker = guarded();
+    let mut client = saying(&broker, &named(&"m".repeat(60_000)).encode()).await;
+
+    let (code, text) = refusal(&mut client).await;
+
+    assert_eq!(code, 0x8C);
+    assert!(text.len() < 200, "{}", text.len());
+}
+
 /// [MQTT-4.12.0-3] [MQTT-4.12.0-5] [MQTT-3.1.2-30]
 #[tokio::test]
 async fn nothing_but_the_answer_may_follow_a_challenge() {

@@ -4,7 +4,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::support::{
-    BOTH, Broker, Client, Connect, End, Packet, Properties, Version, Will, broker::PATIENCE, join,
+    BOTH, Broker, Client, Connect, End, Packet, Properties, Version, Will,
+    broker::PATIENCE,
+    join,
     taker, wire::publish,
 };
 
@@ -88,7 +90,7 @@ impl Scene {
     }
 
     async fn until_paused(&mut self, client_id: &str) {
-        self.until_logged(&format!("client_id={client_id} reason=Filling")).await;
+        self.until_logged(&format!("client_id=\"{client_id}\" reason=Filling")).await;
     }
 }
 
@@ -154,7 +156,7 @@ async fn keep_alive_stands_still_while_a_client_waits() {
         halting.flush().await;
         halting
     });
-    scene.until_logged("client_id=halting reason=LargePacket").await;
+    scene.until_logged("client_id=\"halting\" reason=LargePacket").await;
 
     let mut silent = Client::connect(address, &connect("silent")).await;
     assert_eq!(silent.end().await, End::Closed);
@@ -268,7 +270,7 @@ async fn the_rest_of_a_large_packet_is_not_waited_for_for_ever() {
     halting.send(&whole[..whole.len() - 1]);
 
     assert_eq!(halting.end().await, End::Disconnect(0x97));
-    scene.until_logged("client_id=halting reason=LargePacket").await;
+    scene.until_logged("client_id=\"halting\" reason=LargePacket").await;
 }
 
 #[tokio::test]
