@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::accept::ListenerFacts;
-use super::handshake::{Failure, Unread, poll_packet, refuse};
+use super::handshake::{Failure, Unread, poll_packet, polled_bytes, refuse};
 use super::stream::Stream;
 use super::turn::End;
 use super::worker::Worker;
@@ -46,12 +46,14 @@ pub(super) struct Authentication {
     again: Option<Exchange>,
 }
 
-/// Finds out who a client is, by as many packets as its method takes.
+/// Finds out who a client is, by as many packets as its method takes. Its CONNECT stays in memory
+/// so long, with `connect_bytes`.
 pub(super) async fn authenticate(
     worker: &Rc<Worker>,
     stream: &mut Stream,
     facts: &ListenerFacts,
     connect: &Connect<'_>,
+    connect_bytes: usize,
     deadline: Instant,
 ) -> Result<Admitted, Failure> {
     let refuse = |error| refuse(connect, error);
@@ -86,7 +88,12 @@ pub(super) async fn authenticate(
         let reason = ReasonCode::ContinueAuthentication;
         put(reason, method, challenge.as_deref(), maximum, &mut packet).map_err(refuse)?;
         send(worker, stream, packet, deadline).await.map_err(|unread| unread.failure(connect))?;
-        let answer = poll_fn(|context| poll_packet(context, worker, stream, deadline)).await;
+        let answer = poll_fn(|context| {
+            let polled = poll_packet(context, worker, stream, deadline);
+            stream.account(connect_bytes + polled_bytes(&polled));
+            polled
+        });
+        let answer = answer.await;
         let answer = answer.map_err(|unread| unread.failure(connect))?;
         let max = worker.shared.connect_bytes_max;
         data = match answered(&answer, max, method).map_err(refuse)? {

@@ -22,6 +22,14 @@ use crate::session::{self, Accepted, ProtocolError};
 /// The largest Will Message of a new client while memory is scarce, as it is accounted.
 const SCARCE_WILL_BYTES: usize = 4 * 1024;
 
+/// The memory of a packet that has come whole, which is in the input no more.
+pub(super) fn polled_bytes(polled: &Poll<Result<Vec<u8>, Unread>>) -> usize {
+    match polled {
+        Poll::Ready(Ok(packet)) => packet.len(),
+        Poll::Ready(Err(_)) | Poll::Pending => 0,
+    }
+}
+
 /// How a handshake ends without a Session.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -65,7 +73,7 @@ pub(super) async fn handshake(
     let deadline = Instant::now() + worker.shared.connect_timeout;
     let first = poll_fn(|context| {
         let polled = poll_packet(context, worker, stream, deadline);
-        stream.account(0);
+        stream.account(polled_bytes(&polled));
         polled
     })
     .await;
@@ -88,7 +96,8 @@ pub(super) async fn handshake(
     if admission == Admission::Refused {
         return Err(refuse(ProtocolError::TooManyConnections));
     }
-    let mut admitted = authenticate(worker, stream, facts, &connect, deadline).await?;
+    let held = bytes.len();
+    let mut admitted = authenticate(worker, stream, facts, &connect, held, deadline).await?;
     let limits = &worker.shared.router.limits().session;
     let accepted =
         session::accept(&connect, limits, &facts.features, assigned_client_id, Instant::now());

@@ -7,7 +7,9 @@ use crate::support::{
     BOTH, Broker, Client, Connect, End, Packet, Properties, Version, Will,
     broker::PATIENCE,
     join,
-    taker, wire::publish,
+    scram::{LISTENER, Scram, USER, challenge, connect},
+    taker,
+    wire::{USER_PROPERTY, Value, publish},
 };
 
 const BULK_BYTES: usize = 64 * 1024;
@@ -296,6 +298,30 @@ async fn a_waiting_client_can_be_taken_over_and_the_server_can_stop() {
     kill_process(Pid::from_raw(id).expect("not 0"), Signal::TERM).expect("the broker runs");
     assert_eq!(ending.await.expect("it ends"), End::Disconnect(0x8B));
     drop(second);
+}
+
+/// Nobody knows them yet, and their CONNECTs wait until they have proved who they are.
+#[tokio::test]
+async fn what_clients_hold_that_are_asked_for_a_proof_is_accounted() {
+    let listener = LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true");
+    let mut scene = Scene::with(Version::V5, &listener).await;
+    let large = Value::Pair(String::new(), " ".repeat(60_000));
+    let mut strangers = Vec::new();
+
+    for number in 0..80 {
+        let mut connect = connect(&format!("stranger-{number}"), &Scram::new(USER));
+        for _ in 0..4 {
+            connect = connect.property(USER_PROPERTY, large.clone());
+        }
+        let mut stranger = Client::open(scene.broker.address, Version::V5).await;
+        stranger.send(&connect.encode());
+        challenge(&mut stranger, 0x18).await;
+        strangers.push(stranger);
+    }
+
+    scene.until_logged("clients fill limits.memory_max").await;
+    drop(strangers);
+    scene.until_logged("there is memory again").await;
 }
 
 /// What would free them would be behind the pause.
