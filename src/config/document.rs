@@ -10,7 +10,7 @@ use super::environment::{self, Target};
 use super::mistake::{Mistake, Problem};
 use super::near;
 use super::raw::{Form, Raw, TABLES, Table};
-use super::source::{Setting, Source, Span};
+use super::source::{SECRET_KEYS, Setting, Source, Span, may_be_secret};
 
 const LISTENER: &str = "listener";
 const CREDENTIAL: &str = "credential";
@@ -19,25 +19,71 @@ const LEAST: &str = "-9223372036854775808";
 const MOST: &str = "9223372036854775807";
 
 /// Where the file holds what must not be shown: every value of a credential but its user name, be
-/// its key known or not.
+/// its key known or not, and whatever is called a password, be it in its place or not.
 pub(super) fn secrets(file: &str) -> Vec<Span> {
     let (document, _) = DeTable::parse_recoverable(file);
-    let listeners = document.get_ref().get(LISTENER).map(Spanned::get_ref);
-    let listeners = listeners.into_iter().flat_map(tables);
-    let credentials =
-        listeners.filter_map(|it| it.get(CREDENTIAL)).flat_map(|it| tables(it.get_ref()));
-    let values = credentials.flat_map(DeTable::iter);
-    let secret = values.filter(|(key, _)| key.get_ref() != "username");
-    secret.map(|(_, value)| value.span()).collect()
+    let mut secrets = Vec::new();
+    secrets_of(document.get_ref(), Holder::Other, &mut secrets);
+    let lost: Vec<Span> = unread_secrets(file)
+        .filter(|lost| secrets.iter().all(|known| known.start != lost.start))
+        .collect();
+    secrets.extend(lost);
+    secrets
 }
 
-/// The table, or those of the list, that a value is.
-fn tables<'v, 'i>(value: &'v DeValue<'i>) -> Vec<&'v DeTable<'i>> {
-    match value {
-        DeValue::Table(table) => vec![table],
-        DeValue::Array(items) => items.iter().flat_map(|item| tables(item.get_ref())).collect(),
-        _ => Vec::new(),
+/// What a table is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Credential,
+    /// A value of a credential that is a table itself.
+    Secret,
+    Other,
+}
+
+fn secrets_of(table: &DeTable<'_>, holder: Holder, secrets: &mut Vec<Span>) {
+    for (key, value) in table {
+        let key = key.get_ref();
+        // Who writes a credential wrongly writes `credentials`, or its values a table too high.
+        let begins = key.starts_with(CREDENTIAL);
+        let secret = match holder {
+            Holder::Secret => true,
+            Holder::Credential => key != "username",
+            Holder::Other => may_be_secret(key),
+        };
+        let inner = if secret {
+            Holder::Secret
+        } else if begins {
+            Holder::Credential
+        } else {
+            Holder::Other
+        };
+        match value.get_ref() {
+            DeValue::Table(keys) => secrets_of(keys, inner, secrets),
+            DeValue::Array(items) if !items.is_empty() && all_tables(items) => {
+                for item in items {
+                    if let DeValue::Table(keys) = item.get_ref() {
+                        secrets_of(keys, inner, secrets);
+                    }
+                }
+            }
+            _ if secret || begins => secrets.push(value.span()),
+            _ => {}
+        }
     }
+}
+
+/// The rest of each line behind `password =`, `password:` and their like: where the parser gave up
+/// there are no values, yet the line is shown.
+fn unread_secrets(file: &str) -> impl Iterator<Item = Span> {
+    let after_key =
+        SECRET_KEYS.iter().flat_map(|key| file.match_indices(key).map(|(at, key)| at + key.len()));
+    after_key.filter_map(|start| {
+        let line = file.get(start..)?.lines().next()?;
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "_-\"' \t".contains(c);
+        let value = line.trim_start_matches(is_key).strip_prefix(['=', ':'])?.trim();
+        let end = start + line.trim_end().len();
+        Some(end - value.len()..end)
+    })
 }
 
 /// Whatever is wrong is reported and left out, so that the rest can be checked too.

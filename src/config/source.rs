@@ -23,6 +23,9 @@ pub(super) struct Source {
     secrets: Vec<Span>,
 }
 
+/// What the key of a secret has in it, well spelled or not.
+pub(super) const SECRET_KEYS: &[&str] = &["passw", "pasw", "scram"];
+
 /// What stands for a secret wherever it would be shown.
 pub(super) const HIDDEN: &str = "(hidden)";
 
@@ -65,8 +68,12 @@ impl Setting {
         part.and_then(|(start, end)| self.value.get(start..end)).unwrap_or(&self.value)
     }
 
+    /// No variable holds a secret that would be read, yet somebody may try to give one.
     fn line(&self) -> String {
         match self.kind {
+            SettingKind::Variable if may_be_secret(&self.name) => {
+                format!("{}={HIDDEN}", self.name)
+            }
             SettingKind::Variable => format!("{}={}", self.name, self.value),
             SettingKind::Argument => format!("{} {}", self.name, self.value),
         }
@@ -181,6 +188,12 @@ fn setting_place(setting: &Setting, span: &Span) -> Place {
         width: chars(start..end),
         text: line,
     }
+}
+
+/// Whether the key, as it is spelled, or one near it holds a secret.
+pub(super) fn may_be_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_KEYS.iter().any(|secret| key.contains(secret))
 }
 
 fn floor_boundary(text: &str, offset: usize) -> usize {

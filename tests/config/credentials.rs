@@ -90,6 +90,38 @@ fn a_secret_is_shown_neither_in_a_mistake_nor_printed() {
     assert!(!format!("{config:?}").contains(geheim));
 }
 
+#[test]
+fn a_secret_in_the_wrong_place_is_not_shown_either() {
+    let geheim = "geheim";
+    let user = "username = \"u\"";
+    let files = [
+        with(&format!("{user}\npassword = \"{geheim}\"\nscram_sha_256 = \"{geheim}\"")),
+        format!("password = \"{geheim}\"\n{}", with("")),
+        with(&format!("credential = \"{geheim}\"")),
+        with(&format!("credential = [{{ password = \"p\", password = \"{geheim}\" }}]")),
+        with(&format!("[[listener.credentials]]\n{user} x\npassword = \"{geheim}\" x")),
+        credential(&format!("{user} password = \"{geheim}\"")),
+        credential(&format!("{user}\npassword.{user}\n\"password\" = \"{geheim}\"")),
+        credential(&format!("{user}\npassword.username = \"{geheim}\"")),
+        credential(&format!("{user}\npassword: {geheim}\npassword = {geheim} {geheim}")),
+    ];
+    for file in files {
+        let report = report(load("misplaced", &file, &[]));
+
+        assert!(!report.contains(geheim), "{file}\n{report}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_variable_is_not_shown_either() {
+    for name in ["DUNLIN_LISTENER__A__PASSWORD", "DUNLIN_PASSWORD", "DUNLIN_A__SCRAM_SHA_256"] {
+        let report = report(load("variable", "", &[(name, "geheim")]));
+
+        assert!(report.contains(&format!("{name}=(hidden)")), "{report}");
+        assert!(!report.contains("geheim"), "{report}");
+    }
+}
+
 /// With a value in the secret's place it would be one.
 #[test]
 fn a_printed_credential_cannot_be_used_as_it_is() {

@@ -572,7 +572,7 @@ dunlin.toml:3:1: unknown key `username`
         "\
 dunlin.toml:1:1: unknown key `password_file`
   |
-1 | password_file = \"passwd\"
+1 | password_file = (hidden)
   | ^^^^^^^^^^^^^
   = did you mean `scram_sha_256` in [[listener.credential]]?
 ",
