@@ -311,7 +311,9 @@ fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Re
             "  storing in memory: sessions and retained messages are gone when dunlin stops"
         )?,
     }
-    if let Some((address, _)) = entrances.first() {
+    // The commands say nothing of who they are.
+    let open = entrances.iter().find(|(_, entrance)| admits_anonymous(&entrance.authenticator));
+    if let Some((address, _)) = open {
         let port = match address.port() {
             1883 => String::new(),
             port => format!(" -p {port}"),
@@ -320,6 +322,15 @@ fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Re
         writeln!(out, "           mosquitto_pub{port} -t greetings -m hello")?;
     }
     out.flush()
+}
+
+fn admits_anonymous(authenticator: &Authenticator) -> bool {
+    match authenticator {
+        Authenticator::Anonymous(others) | Authenticator::Scram { others, .. } => match others {
+            Anonymous::Allowed => true,
+            Anonymous::Refused => false,
+        },
+    }
 }
 
 fn start_log(config: &Config) {

@@ -1,7 +1,8 @@
 //! The process: how it starts, how it stops, and what it says when it cannot start.
 
 use std::{
-    io::Read,
+    fs,
+    io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
     process::{ExitStatus, Stdio},
     sync::mpsc,
@@ -14,7 +15,9 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use crate::support::{
     Broker, Client, Connect, End, Packet, Properties, Version,
     broker::{Folder, PATIENCE, program},
-    join, taker,
+    join,
+    scram::LISTENER,
+    taker,
     wire::publish,
 };
 
@@ -182,6 +185,19 @@ fn an_unreadable_configuration_is_named() {
     assert!(errors.contains("missing.toml"), "{errors}");
 }
 
+/// What it tells a newcomer to try works: the commands say nothing of who they are.
+#[test]
+fn the_commands_to_try_are_for_a_listener_that_lets_them_in() {
+    let open = "[[listener]]\naddress = \"127.0.0.1:0\"\nanonymous = true\n";
+    assert!(!banner(LISTENER).contains("mosquitto_pub"), "{}", banner(LISTENER));
+    let both = banner(&format!("{LISTENER}{open}"));
+
+    let open =
+        both.lines().filter_map(|line| line.split_once("listening on 127.0.0.1:")).next_back();
+    let port = open.and_then(|(_, rest)| rest.split(' ').next());
+    assert!(both.contains(&format!("mosquitto_pub -p {} ", port.expect("a port"))), "{both}");
+}
+
 #[test]
 fn version_and_help_are_answered() {
     for argument in ["--version", "--help"] {
@@ -191,6 +207,28 @@ fn version_and_help_are_answered() {
         let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
         assert!(text.contains("dunlin"), "{text}");
     }
+}
+
+/// Standard output of a broker with this configuration.
+fn banner(configuration: &str) -> String {
+    let folder = Folder::new();
+    fs::write(folder.path.join("dunlin.toml"), configuration)
+        .expect("the configuration is written");
+    let mut process = program()
+        .args(["--config", "dunlin.toml"])
+        .current_dir(&folder.path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let errors = BufReader::new(process.stderr.take().expect("stderr is a pipe"));
+    // It comes after all of the banner; without it the broker has ended.
+    let started = errors.lines().map_while(Result::ok).any(|line| line.contains("started"));
+    process.kill().expect("the broker runs");
+    let output = process.wait_with_output().expect("the broker ends");
+    assert!(started);
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// The exit code and stderr of a start that must fail; one that succeeds is ended and reported.
