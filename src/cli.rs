@@ -27,7 +27,7 @@ As a service:
   dunlin check /etc/dunlin/dunlin.toml
   dunlin --config /etc/dunlin/dunlin.toml
 
-Every key of the file can be set by an environment variable, such as
+Every key of the file but credentials can be set by an environment variable, such as
 DUNLIN_LIMITS__PACKET_BYTES_MAX=\"4 MiB\"; options win over variables, variables over the file.";
 
 /// An MQTT 3.1.1 and 5.0 broker.
