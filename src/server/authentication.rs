@@ -64,7 +64,13 @@ pub(super) async fn authenticate(
                 Ok(Admitted { identity, proof: None, authentication: None })
             }
             Decision::AnonymousRefused => {
-                Err(refuse(ProtocolError::Anonymous { listener: facts.name.clone() }))
+                let listener = facts.name.clone();
+                // To let everybody in is no advice for who has passwords.
+                Err(refuse(if connect.password.is_some() {
+                    ProtocolError::PlainPassword { listener }
+                } else {
+                    ProtocolError::Anonymous { listener }
+                }))
             }
         };
     };

@@ -99,6 +99,10 @@ pub enum ProtocolError {
         "listener `{listener}` admits no anonymous clients: set anonymous = true in its [[listener]] table to change that"
     )]
     Anonymous { listener: String },
+    #[error(
+        "listener `{listener}` checks no user names and passwords in CONNECT: its clients prove a credential by the Authentication Method SCRAM-SHA-256"
+    )]
+    PlainPassword { listener: String },
     #[error("the server has reached limits.connections_max")]
     TooManyConnections,
     #[error("another node holds this Client Identifier and cannot be reached")]
@@ -158,6 +162,7 @@ impl ProtocolError {
             Self::AuthenticationMethod { .. } => ReasonCode::BadAuthenticationMethod,
             // One code for whatever is wrong with a proof: a guesser learns nothing from it.
             Self::Anonymous { .. }
+            | Self::PlainPassword { .. }
             | Self::WillTopicReserved
             | Self::AuthenticationFailed
             | Self::OtherIdentity

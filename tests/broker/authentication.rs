@@ -322,6 +322,18 @@ async fn without_a_method_anonymous_decides() {
     login(open.address, Connect::new(Version::V5, "user"), USER).await.ping().await;
 }
 
+#[tokio::test]
+async fn who_sends_a_plain_password_is_told_that_nobody_checks_it() {
+    let broker = guarded();
+    let connect = Connect::new(Version::V5, "client").username("user");
+    let mut client = saying(&broker, &connect.encode()).await;
+
+    let (code, text) = refusal(&mut client).await;
+
+    assert_eq!(code, 0x87);
+    assert!(text.contains("SCRAM-SHA-256") && !text.contains("anonymous"), "{text}");
+}
+
 /// [MQTT-4.12.0-6]
 #[tokio::test]
 async fn a_client_without_a_method_gets_no_word_of_one() {

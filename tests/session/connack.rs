@@ -90,6 +90,7 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (DecodeError::UnsupportedProtocolVersion { level: 9 }.into(), 0x84, Some(1)),
         (DecodeError::UnsupportedProtocolName.into(), 0x84, Some(1)),
         (ProtocolError::Anonymous { listener: "plain".into() }, 0x87, Some(5)),
+        (ProtocolError::PlainPassword { listener: "plain".into() }, 0x87, Some(5)),
         (ProtocolError::WillTopicReserved, 0x87, Some(5)),
         (ProtocolError::VersionNotServed { version: V31, listener: "a".into() }, 0x84, Some(1)),
         (ProtocolError::WillQoS { qos: 2, max: 1 }, 0x9B, None),
