@@ -1,4 +1,5 @@
-//! What a delivered message costs the broker in processor time, beside mosquitto under the same load.
+//! What a delivered message costs the broker in processor time, beside mosquitto under the same
+//! load.
 //!
 //! ```text
 //! cargo bench --bench pairs -- --pattern pairs --windows 256,16,1 --workers 1,2 --rounds 5

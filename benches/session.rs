@@ -1,5 +1,5 @@
-//! What it costs to hand messages on: through a Session alone, and through the router to connections
-//! that throw their bytes away.
+//! What it costs to hand messages on: through a Session alone, and through the router to
+//! connections that throw their bytes away.
 
 use std::hint::black_box;
 use std::io::{self, IoSlice};
@@ -212,8 +212,8 @@ fn routing(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The same messages to takers with and without Topic Aliases: one topic again and again, topics that
-/// all have an alias, and more topics than aliases.
+/// The same messages to takers with and without Topic Aliases: one topic again and again, topics
+/// that all have an alias, and more topics than aliases.
 fn aliases(criterion: &mut Criterion) {
     const ALIASES: u16 = 32;
     let mut group = criterion.benchmark_group("aliases");

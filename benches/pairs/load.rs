@@ -333,8 +333,8 @@ impl Subscriber {
     }
 }
 
-/// The order in which publishers connect. A broker that gives connections to its workers in turn has
-/// so some pairs within one worker and some across two.
+/// The order in which publishers connect. A broker that gives connections to its workers in turn
+/// has so some pairs within one worker and some across two.
 fn mixed(index: usize) -> usize {
     if index / 2 % 2 == 1 { index ^ 1 } else { index }
 }

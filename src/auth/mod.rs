@@ -1,8 +1,9 @@
 //! Who may connect: the contract of an authentication, and the engines behind it.
 //!
-//! An engine is asked by listener: once for each CONNECT without an Authentication Method, which may
-//! take its time, since nothing else of the worker waits for it; or for each step of an [`Exchange`],
-//! which never waits, because a step of a re-authentication is one packet among others.
+//! An engine is asked by listener: once for each CONNECT without an Authentication Method, which
+//! may take its time, since nothing else of the worker waits for it; or for each step of an
+//! [`Exchange`], which never waits, because a step of a re-authentication is one packet among
+//! others.
 //!
 //! - [`credentials`]: what a listener knows of its users; [`scram`]: the method, as values.
 

@@ -74,8 +74,8 @@ pub enum Secret {
     Scram(ScramKeys),
 }
 
-/// What a server keeps of a password for SCRAM-SHA-256 (RFC 5802, section 3): enough to know a client
-/// that has it, not enough to be one.
+/// What a server keeps of a password for SCRAM-SHA-256 (RFC 5802, section 3): enough to know a
+/// client that has it, not enough to be one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramKeys {
     pub iterations: u32,

@@ -65,8 +65,8 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// The elements of a list that has some, each with its place. Outside the file they stand between
-    /// commas; there the list begins at `start`.
+    /// The elements of a list that has some, each with its place. Outside the file they stand
+    /// between commas; there the list begins at `start`.
     fn elements(&self, start: usize) -> Option<Vec<Spanned<RawValue>>> {
         match self.value {
             RawValue::List(items) if !items.is_empty() => Some(items.clone()),

@@ -73,7 +73,8 @@ pub fn frame(buffer: &[u8], packet_bytes_max: usize) -> Result<Framing<'_>, Deco
 
 impl<'a> Frame<'a> {
     /// Reads the packet in a version that both sides have agreed on; a CONNECT in its own one.
-    // Called from two places it is not inlined otherwise, and handing a `Packet` over costs 0.008 µs.
+    // Called from two places it is not inlined otherwise, and handing a `Packet` over costs 0.008
+    // µs.
     #[inline(always)]
     pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
         let packet_type = self.packet_type(version)?;

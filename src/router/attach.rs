@@ -93,11 +93,11 @@ impl Remains {
 }
 
 impl Router {
-    /// Gives a connection its Session: the one there is, or a new one. `connack` encodes the CONNACK,
-    /// told whether a Session is present; it is the first packet that leaves.
+    /// Gives a connection its Session: the one there is, or a new one. `connack` encodes the
+    /// CONNACK, told whether a Session is present; it is the first packet that leaves.
     ///
     /// # Errors
-    /// If there is a Session that belongs to somebody else, connected or away: it stays as it is.
+    /// If there is a Session that belongs to another user, connected or away: it stays as it is.
     pub fn attach(
         &self,
         courier: &mut Courier,
@@ -113,7 +113,7 @@ impl Router {
             self.registry.remove(&slot);
             return self.attach(courier, attach, connack);
         }
-        if guard.session.as_ref().is_some_and(|session| *session.identity() != attach.identity) {
+        if guard.session.as_ref().is_some_and(|session| !may_have(session, &attach.identity)) {
             return Err(OtherIdentity);
         }
         let state = &mut *guard;
@@ -163,8 +163,8 @@ impl Router {
         Ok(Attached { attachment, session_present, replaying, took_over })
     }
 
-    /// A new connection has the slot: from here on changes are written under its claim, also the end of
-    /// the Session. What an earlier connection did not acknowledge goes back to its groups.
+    /// A new connection has the slot: from here on changes are written under its claim, also the
+    /// end of the Session. What an earlier connection did not acknowledge goes back to its groups.
     fn claim(
         &self,
         courier: &mut Courier,
@@ -193,6 +193,7 @@ impl Router {
     ) -> bool {
         let effects = &mut courier.effects;
         let resumes = !attach.clean_start
+            && state.session.as_ref().is_some_and(|old| *old.identity() == attach.identity)
             // A Session without an expiry ended with the connection that is being taken over.
             && state.session.as_ref().is_some_and(|old| old.expiry() != SessionExpiry::AtDisconnect);
         if resumes && let Some(session) = &mut state.session {
@@ -206,8 +207,8 @@ impl Router {
         }
         state.memberships.clear();
         if let Some(mut old) = state.session.take() {
-            remains.wills.extend(old.end(effects).will);
             remains.inherit(&mut old, effects);
+            remains.wills.extend(old.end(effects).will);
         } else {
             self.metrics.sessions.add(1);
         }
@@ -323,8 +324,8 @@ impl Router {
         }
     }
 
-    /// Looks at all Sessions that are due: sends Wills whose delay has passed and ends Sessions whose
-    /// expiry has. When the next one is due.
+    /// Looks at all Sessions that are due: sends Wills whose delay has passed and ends Sessions
+    /// whose expiry has. When the next one is due.
     pub fn run_schedule(&self, courier: &mut Courier) -> Option<Instant> {
         self.sweep_retained(courier);
         let now = courier.instant();
@@ -366,6 +367,14 @@ impl Router {
             let _ = self.publish(courier, &publication, Origin::Will(&gone));
         }
     }
+}
+
+/// Whether a client may continue a Session or put its own in its place. What an anonymous client
+/// began is nobody's, so that devices can be given users later, and no stranger holds a user's
+/// place.
+fn may_have(session: &Session, identity: &Identity) -> bool {
+    let owner = session.identity();
+    *owner == Identity::Anonymous || owner == identity
 }
 
 #[cfg(test)]

@@ -186,8 +186,8 @@ impl<'a> Encoder<'a> {
         Own { publish, length }
     }
 
-    /// Appends it, by an alias if there is one: its length in bytes. An alias is set only by a packet
-    /// that is appended.
+    /// Appends it, by an alias if there is one: its length in bytes. An alias is set only by a
+    /// packet that is appended.
     pub(super) fn append_own(&mut self, own: Own<'_>, link: &mut Link, spare: &mut Spare) -> usize {
         let Own { mut publish, length } = own;
         link.name_topic(self.publication.topic, length).apply(&mut publish);

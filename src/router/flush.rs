@@ -221,8 +221,8 @@ impl Leaving {
     }
 }
 
-/// Ends a connection whose Session was taken over: what it had not sent is gone with it, and its task
-/// is woken to close.
+/// Ends a connection whose Session was taken over: what it had not sent is gone with it, and its
+/// task is woken to close.
 pub(super) fn supersede(courier: &mut Courier, mut link: Link, kept: CommitNumber) {
     courier.counters.outbound_bytes.change(link.outbound.bytes(), 0);
     // Somebody who writes at this moment finds out and says it himself, at the end of a packet.

@@ -1,4 +1,5 @@
-//! One Network Connection as the router sees it: where to write, whom to wake, what it was promised.
+//! One Network Connection as the router sees it: where to write, whom to wake, what it was
+//! promised.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -159,9 +160,9 @@ impl Link {
             && !matches!(delivery, Delivery::ExactlyOnce { .. })
     }
 
-    /// How a PUBLISH names its topic, if [`Self::aliases`] says that it may use an alias. `length` is
-    /// its length in bytes with the Topic Name. It has to be appended to `outbound` at once: another
-    /// one could be appended in between that relies on the alias it sets.
+    /// How a PUBLISH names its topic, if [`Self::aliases`] says that it may use an alias. `length`
+    /// is its length in bytes with the Topic Name. It has to be appended to `outbound` at once:
+    /// another one could be appended in between that relies on the alias it sets.
     pub(super) fn name_topic(&mut self, topic: &TopicName, length: usize) -> Naming {
         let Some(maximum) = NonZeroU16::new(self.terms.topic_alias_maximum) else {
             return Naming::Name;

@@ -76,8 +76,8 @@ impl Budget {
 }
 
 impl Router {
-    /// Lets a worker know, at the beginning of a turn, how much memory there is. `Some` if an episode
-    /// of scarcity began or ended with this look: to one worker, once.
+    /// Lets a worker know, at the beginning of a turn, how much memory there is. `Some` if an
+    /// episode of scarcity began or ended with this look: to one worker, once.
     pub fn look_at_memory(&self, courier: &mut Courier) -> Option<Memory> {
         let now = courier.instant();
         if courier.looked_at_memory.is_some_and(|looked| now < looked + LOOK_EVERY) {
@@ -98,8 +98,8 @@ impl Router {
             && state.session.as_ref().is_some_and(Session::awaits_acknowledgement)
     }
 
-    /// Whether there is a Session for this Client Identifier: one that a connection would continue or
-    /// end.
+    /// Whether there is a Session for this Client Identifier: one that a connection would continue
+    /// or end.
     #[must_use]
     pub fn has_session(&self, client_id: &ClientId) -> bool {
         let slot = self.registry.find(client_id);

@@ -13,9 +13,9 @@
 //! - [`sys`]: what the server says of itself.
 //!
 //! The lock rule: a thread holds at most one slot, and never a slot together with the subscription
-//! tree, the retained tree or a guard of the registry; a group's lock is a leaf. Nothing here awaits, and no Session calls
-//! another: a message received is delivered only after its sender's slot is unlocked, so nobody can
-//! deadlock by publishing to whoever publishes to him.
+//! tree, the retained tree or a guard of the registry; a group's lock is a leaf. Nothing here
+//! awaits, and no Session calls another: a message received is delivered only after its sender's
+//! slot is unlocked, so nobody can deadlock by publishing to whoever publishes to him.
 
 mod attach;
 mod courier;

@@ -36,8 +36,8 @@ impl Spare {
 
 /// What is to be written, in order: `segments`, then `tail`.
 ///
-/// Small packets are copied into `tail`, which is cheaper than a slice each; large payloads stand as
-/// segments that all their takers share.
+/// Small packets are copied into `tail`, which is cheaper than a slice each; large payloads stand
+/// as segments that all their takers share.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     segments: VecDeque<Bytes>,

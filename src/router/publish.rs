@@ -91,8 +91,8 @@ pub(super) struct Delivering<'a> {
     sent: Sent,
 }
 
-/// What was appended to outbound buffers, summed up here: adding to the counters for each taker cost
-/// a quarter of a delivery.
+/// What was appended to outbound buffers, summed up here: adding to the counters for each taker
+/// cost a quarter of a delivery.
 #[derive(Clone, Copy, Default)]
 struct Sent {
     packets: usize,
@@ -112,7 +112,7 @@ struct Form {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivered {
     Settled,
-    /// A member of a group that cannot take it at once: another one is asked.
+    /// It is over, or a member of a group that cannot take it at once: then another one is asked.
     NotNow,
 }
 

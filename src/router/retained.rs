@@ -157,8 +157,8 @@ impl Router {
         Ok(Kept { commit, grew })
     }
 
-    /// Discards Retained Messages whose Message Expiry Interval has passed (5.0 s3.3.1.3), a part of
-    /// the tree at each call.
+    /// Discards Retained Messages whose Message Expiry Interval has passed (5.0 s3.3.1.3), a part
+    /// of the tree at each call.
     pub(super) fn sweep_retained(&self, courier: &mut Courier) {
         let now = courier.instant();
         let mut expired = Vec::new();

@@ -10,9 +10,9 @@ use super::slot::Slot;
 
 /// Slots by the moment they have to be looked at.
 ///
-/// A slot stands here once: its `scheduled` says where. A slot that is looked at too early says when
-/// it is really due, so nothing is taken out when a client comes back. The lock is the last one
-/// taken: a slot's may be held.
+/// A slot stands here once: its `scheduled` says where. A slot that is looked at too early says
+/// when it is really due, so nothing is taken out when a client comes back. The lock is the last
+/// one taken: a slot's may be held.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     due: Mutex<Due>,

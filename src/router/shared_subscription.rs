@@ -1,8 +1,8 @@
 //! A Shared Subscription (5.0 s4.8.2): the Sessions of a group, and the messages the group owes.
 //!
-//! A message belongs to the group until a member has acknowledged it. It is sent to a member that can
-//! take it at once; while there is none it waits here, so that nothing is parked at a member that
-//! is slow or gone.
+//! A message belongs to the group until a member has acknowledged it. It is sent to a member that
+//! can take it at once; while there is none it waits here, so that nothing is parked at a member
+//! that is slow or gone.
 //!
 //! ```text
 //! lanes  0: [ 7 9 12 ]       one lane, of which every member takes, or
@@ -195,8 +195,8 @@ impl Group {
         Self {
             id: Arc::new(filter),
             strategy,
-            // The same in each process: who publishes can fill one lane by one topic as well, and which
-            // member has a key is the same in each run of a test.
+            // The same in each process: who publishes can fill one lane by one topic as well, and
+            // which member has a key is the same in each run of a test.
             hasher: RandomState::with_seeds(1, 2, 3, 4),
             next_position: AtomicU64::new(first_position),
             waiting: AtomicUsize::new(0),
@@ -209,8 +209,8 @@ impl Group {
         Vital(self.state.lock())
     }
 
-    /// Whether a message waits. Together with [`super::standing::Standing`] it is the promise that none
-    /// waits beside a member that could take it.
+    /// Whether a message waits. Together with [`super::standing::Standing`] it is the promise that
+    /// none waits beside a member that could take it.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
@@ -368,8 +368,8 @@ impl Group {
         Some(Popped { message, ticket: Ticket { group, position, lane, standing } })
     }
 
-    /// Takes a message back that a member did not acknowledge. It may pass the limits: its publisher was
-    /// told that it is safe.
+    /// Takes a message back that a member did not acknowledge. It may pass the limits: its
+    /// publisher was told that it is safe.
     pub(super) fn put_back(&self, owed: &Owed, submit: impl FnOnce(Option<Change>)) -> Enqueued {
         let Some(ticket) = &owed.ticket else { return Enqueued::Over };
         let mut guard = self.lock();
@@ -377,7 +377,8 @@ impl Group {
         if state.members.is_empty() {
             return Enqueued::Over;
         }
-        // Its position may be of an earlier group of this name, which ended; no group has the same twice.
+        // Its position may be of an earlier group of this name, which ended; no group has the same
+        // twice.
         let mut ticket = ticket.clone();
         if ticket.standing == TicketStanding::Fleeting && self.lasting.load(Ordering::Acquire) {
             ticket.standing = TicketStanding::Kept;
@@ -396,6 +397,11 @@ impl Group {
         standing: TicketStanding,
     ) {
         let Some(lane) = state.lanes.get_mut(usize::from(lane)) else { return };
+        // Numbers of groups begin again after 2^24; whoever stands there already keeps its place.
+        let mut position = position;
+        while lane.waiting.contains_key(&position) {
+            position = self.next_position.fetch_add(1, Ordering::Relaxed);
+        }
         lane.waiting.insert(position, Waiting { message: Arc::clone(message), standing });
         state.bytes += message.bytes();
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -546,8 +552,8 @@ impl GroupState {
         self.members.get_mut(place)
     }
 
-    /// Gives each lane to a connected member. By hash a lane goes to the member that weighs most for it,
-    /// so that one who comes or goes moves his own lanes only.
+    /// Gives each lane to a connected member. By hash a lane goes to the member that weighs most
+    /// for it, so that one who comes or goes moves his own lanes only.
     fn settle_owners(&mut self, strategy: Strategy, hasher: &RandomState) {
         if !self.owners_stale || !strategy.has_owners() {
             return;

@@ -98,8 +98,8 @@ impl Router {
         self.journal_changes(courier)
     }
 
-    /// Sends a client what waits in its groups, as far as it takes it, and lets others know whether it
-    /// takes more. Called whenever that may have changed, under its slot's lock.
+    /// Sends a client what waits in its groups, as far as it takes it, and lets others know whether
+    /// it takes more. Called whenever that may have changed, under its slot's lock.
     pub(super) fn draw(
         &self,
         slot: &Slot,
@@ -205,8 +205,8 @@ impl Router {
         }
     }
 
-    /// Takes what a member left unacknowledged back to its groups, under its slot's lock: what of it has
-    /// no group to go to.
+    /// Takes what a member left unacknowledged back to its groups, under its slot's lock: what of
+    /// it has no group to go to.
     pub(super) fn take_back(
         &self,
         courier: &mut Courier,
@@ -236,8 +236,8 @@ impl Router {
         left
     }
 
-    /// Gives what a member left unacknowledged of groups that it had left before to these groups. No
-    /// slot may be locked.
+    /// Gives what a member left unacknowledged of groups that it had left before to these groups.
+    /// No slot may be locked.
     pub(super) fn hand_over(&self, courier: &mut Courier, given_back: Vec<Owed>) {
         let mut groups: SmallVec<[Arc<Group>; 2]> = SmallVec::new();
         for owed in given_back {

@@ -15,9 +15,9 @@ const OPEN: u32 = WINDOW_FULL - 1;
 
 /// Written under the slot's lock, read by anybody.
 ///
-/// Whoever becomes ready writes it first and then looks what waits in his groups; whoever lets a message
-/// wait does so first and then looks who is ready. So one of them sees the other, and no message
-/// waits beside a member that could take it.
+/// Whoever becomes ready writes it first and then looks what waits in his groups; whoever lets a
+/// message wait does so first and then looks who is ready. So one of them sees the other, and no
+/// message waits beside a member that could take it.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU32);
 
@@ -53,8 +53,8 @@ impl Standing {
         seen
     }
 
-    /// The same after the client took something. If it had become ready without anybody looking what
-    /// waits for it, it stays as it is until somebody does.
+    /// The same after the client took something. If it had become ready without anybody looking
+    /// what waits for it, it stays as it is until somebody does.
     pub(super) fn took(&self, session: &Session, link: &Link, limits: &Limits, soft: usize) {
         let seen = Seen::of(session, link, limits, soft);
         let was_ready = self.see().is_ready(QoS::ExactlyOnce);

@@ -131,8 +131,8 @@ impl Subscriptions {
         }
     }
 
-    /// The same for a Shared Subscription: makes the slot a member of its group, or no longer one. What
-    /// groups owed that lost their last member.
+    /// The same for a Shared Subscription: makes the slot a member of its group, or no longer one.
+    /// What groups owed that lost their last member.
     pub(super) fn reconcile_shared(
         &self,
         slot: &Arc<Slot>,
@@ -310,8 +310,8 @@ impl SlotState {
 
     /// Takes its place in the group of a filter, which was made for the Session as it was `wanted`.
     ///
-    /// That the Session says the same again is not enough: it may have left meanwhile and come back,
-    /// by a connection that took over, and the group it was made in may be over.
+    /// That the Session says the same again is not enough: it may have left meanwhile and come
+    /// back, by a connection that took over, and the group it was made in may be over.
     fn join(
         &mut self,
         slot: &Slot,

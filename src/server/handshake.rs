@@ -108,8 +108,8 @@ pub(super) async fn handshake(
 }
 
 /// While memory is scarce everybody is let in: who comes back drains what waits for it, or ends it.
-/// Only a large Will is not taken, and only of who has nothing here to drain: refused with its Will, a
-/// client with a queue would never empty it.
+/// Only a large Will is not taken, and only of who has nothing here to drain: refused with its
+/// Will, a client with a queue would never empty it.
 fn check_memory(worker: &Worker, accepted: &Accepted) -> Result<(), ProtocolError> {
     let Some(will) = &accepted.will else { return Ok(()) };
     let max = SCARCE_WILL_BYTES;
@@ -251,14 +251,20 @@ impl Failure {
     /// Whatever was wrong, the client is told the same.
     pub(super) fn unproven(connect: &Connect<'_>, rejected: Rejected) -> Self {
         let answer = refusal(connect, &ProtocolError::AuthenticationFailed);
-        Self::Unproven { rejected, answer, client_id: connect.client_id.to_owned() }
+        Self::Unproven { rejected, answer, client_id: shown(connect.client_id) }
     }
+}
+
+/// As much of a Client Identifier as a line of the log has of a client that nobody knows.
+fn shown(client_id: &str) -> String {
+    const CHARS_MAX: usize = 128;
+    client_id.chars().take(CHARS_MAX).collect()
 }
 
 /// Refuses a CONNECT that was understood.
 pub(super) fn refuse(connect: &Connect<'_>, error: ProtocolError) -> Failure {
     let answer = refusal(connect, &error);
-    Failure::Refused { error, answer, client_id: connect.client_id.to_owned() }
+    Failure::Refused { error, answer, client_id: shown(connect.client_id) }
 }
 
 fn refusal(connect: &Connect<'_>, error: &ProtocolError) -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! Why nothing is read from a client for a while, and how long that may last.
 //!
-//! A pause waits for something that comes without this client's help. Its acknowledgements are behind
-//! the pause, and where they would free something the pause ends soon, with the connection if it must:
-//! so no two clients can wait for each other. A queue that is full, and PUBRELs of the client's own
-//! that are missing, are no reason: what frees them would be behind the pause.
+//! A pause waits for something that comes without this client's help. Its acknowledgements are
+//! behind the pause, and where they would free something the pause ends soon, with the connection
+//! if it must: so no two clients can wait for each other. A queue that is full, and PUBRELs of the
+//! client's own that are missing, are no reason: what frees them would be behind the pause.
 
 use std::time::{Duration, Instant};
 

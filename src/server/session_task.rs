@@ -188,8 +188,8 @@ impl Client<'_> {
             if self.is_paused() { None } else { self.dialogue.connection.keep_alive.deadline() };
         let overdue =
             silent.is_some_and(|deadline| deadline <= now) && !self.stream.input().has_fresh();
-        // Twice, a tick apart: after the process was stopped for a while its timers come before what
-        // its clients sent meanwhile.
+        // Twice, a tick apart: after the process was stopped for a while its timers come before
+        // what its clients sent meanwhile.
         if overdue && self.overdue {
             return Some(ProtocolError::KeepAlive.into());
         }

@@ -72,8 +72,8 @@ impl Stream {
     /// The flags raised since the last call.
     pub(super) fn flags(&mut self) -> Flags {
         let flags = self.enlisted.signal.take();
-        // An earlier wake-up than the one last asked for asks for nothing again, or each of them would
-        // go on for the connection's life.
+        // An earlier wake-up than the one last asked for asks for nothing again, or each of them
+        // would go on for the connection's life.
         if flags.has(Flags::TIMER) && self.armed.is_some_and(|armed| armed <= Instant::now()) {
             self.armed = None;
         }

@@ -232,7 +232,8 @@ fn lag(mut groups: Vec<GroupStatus>) -> String {
     if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }
 }
 
-/// A gauge is a sum of what several threads add and take away, and may pass below zero for a moment.
+/// A gauge is a sum of what several threads add and take away, and may pass below zero for a
+/// moment.
 fn whole(amount: i64) -> u64 {
     u64::try_from(amount).unwrap_or(0)
 }

@@ -67,8 +67,8 @@ pub(super) struct Dialogue {
 
 impl Dialogue {
     /// Whether a message that may stay in the memory is left in the client's input while memory is
-    /// scarce: if an earlier one of it stayed. If nothing more may stay at all, a client that cannot be
-    /// refused waits too, since it would take its acknowledgement for a promise.
+    /// scarce: if an earlier one of it stayed. If nothing more may stay at all, a client that
+    /// cannot be refused waits too, since it would take its acknowledgement for a promise.
     pub(super) fn must_wait(&self, episode: Episode, courier: &Courier) -> bool {
         let can_be_refused = self.connection.version.is_v5();
         self.filled_in == Some(episode) || (courier.is_memory_exhausted() && !can_be_refused)

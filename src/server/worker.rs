@@ -185,8 +185,8 @@ impl Worker {
         }
     }
 
-    /// Writes to whatever connection something was appended to. It is woken by the first of them, so
-    /// it runs behind the sessions that are ready now and writes to each connection once.
+    /// Writes to whatever connection something was appended to. It is woken by the first of them,
+    /// so it runs behind the sessions that are ready now and writes to each connection once.
     async fn flush(self: Rc<Self>) {
         let mut flushing = Flushing::default();
         poll_fn::<(), _>(|context| {
@@ -238,7 +238,8 @@ impl Worker {
         sys_topics.publish(&self.shared.router, &mut courier)
     }
 
-    /// Lets the courier know how much memory there is, and the operator when that becomes too little.
+    /// Lets the courier know how much memory there is, and the operator when that becomes too
+    /// little.
     pub(super) fn look_at_memory(&self, courier: &mut Courier) {
         let router = &self.shared.router;
         let Some(turned) = router.look_at_memory(courier) else { return };

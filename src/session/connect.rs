@@ -68,8 +68,8 @@ pub struct Accepted {
     pub server_side: ServerSide,
 }
 
-/// Checks a CONNECT of a version that the listener serves, and settles what it leaves open. `assign`
-/// makes a Client Identifier for a
+/// Checks a CONNECT of a version that the listener serves, and settles what it leaves open.
+/// `assign` makes a Client Identifier for a
 /// client that brings none.
 ///
 /// # Errors
@@ -119,6 +119,7 @@ pub fn accept(
         features: *features,
         receive_maximum: limits.receive_maximum.get(),
         topic_alias_maximum: limits.topic_aliases_in_max,
+        topic_aliases_out: terms.topic_alias_maximum,
         wants_reasons: connect.properties.request_problem_information,
         maximum_packet_size: terms.maximum_packet_size,
         expiry,

@@ -19,8 +19,8 @@ use crate::packet::{
     publish_length,
 };
 
-/// Exchanges of earlier connections that may wait for their PUBCOMP while new messages are sent. They
-/// count against no Receive Maximum, so a client could pile them up by reconnecting.
+/// Exchanges of earlier connections that may wait for their PUBCOMP while new messages are sent.
+/// They count against no Receive Maximum, so a client could pile them up by reconnecting.
 const UNCHARGED_MAX: usize = 1_024;
 
 /// One message for one Session, of QoS 1 or 2 after its Subscription lowered it.
@@ -259,8 +259,8 @@ impl Session {
         Verdict::Queued
     }
 
-    /// Whether a message of a group could be sent now: nothing older waits, and neither the window nor
-    /// the limit is reached, which such a message may pass as the last one.
+    /// Whether a message of a group could be sent now: nothing older waits, and neither the window
+    /// nor the limit is reached, which such a message may pass as the last one.
     #[must_use]
     pub fn takes_at_once(&self, terms: &Terms, limits: &Limits) -> bool {
         self.outgoing.as_ref().is_none_or(|outgoing| {

@@ -1,7 +1,8 @@
 //! What a listener lets its clients use: the parts of the standard that a server may leave out.
 //!
-//! A 5.0 client is told in CONNACK, so that using one of them all the same is its Protocol Error. One
-//! of 3.1 or 3.1.1 cannot be told: where the protocol allows it only what it asked for is refused.
+//! A 5.0 client is told in CONNACK, so that using one of them all the same is its Protocol Error.
+//! One of 3.1 or 3.1.1 cannot be told: where the protocol allows it only what it asked for is
+//! refused.
 
 use super::error::{ProtocolError, Refusal};
 use crate::packet::{

@@ -34,6 +34,10 @@ const WILL_BYTES: usize = 64;
 /// A topic a Topic Alias stands for, beside its text.
 const ALIAS_BYTES: usize = 64;
 
+/// A Topic Alias that the server may set, whether it does or not: the topic it keeps alive and what is
+/// counted of topics without one.
+const ALIAS_OUT_BYTES: usize = 512;
+
 pub(super) fn of_new_session(client_id: &ClientId) -> usize {
     // Twice: in the Session and in the registry.
     SESSION_BYTES + 2 * client_id.as_str().len()
@@ -67,6 +71,6 @@ impl Connection {
     /// What the client made its connection hold beside packets, in bytes as they are accounted.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.topic_bytes() + self.aliases.bytes()
+        self.topic_bytes() + self.aliases.bytes() + self.aliases_out() * ALIAS_OUT_BYTES
     }
 }

@@ -1,11 +1,11 @@
 //! Topic Aliases the server sets: which topics get one of the few numbers a client allows.
 //!
-//! First come: while numbers are free, each new topic gets the next. Then least used: topics without
-//! a number are counted too, and one that was sent more than twice as often lately as the least used
-//! takes its number. Twice, because topics that take turns differ by a count or two at any moment:
-//! if there are more of them than numbers they must not chase each other, since setting an alias is
-//! what makes a packet longer. Lately, because all counts are halved after every [`HALVING`] packets
-//! for each number, so that a favourite of former times makes room.
+//! First come: while numbers are free, each new topic gets the next. Then least used: topics
+//! without a number are counted too, and one that was sent more than twice as often lately as the
+//! least used takes its number. Twice, because topics that take turns differ by a count or two at
+//! any moment: if there are more of them than numbers they must not chase each other, since setting
+//! an alias is what makes a packet longer. Lately, because all counts are halved after every
+//! [`HALVING`] packets for each number, so that a favourite of former times makes room.
 
 use std::collections::HashMap;
 use std::num::NonZeroU16;
@@ -59,8 +59,8 @@ impl Naming {
     }
 }
 
-/// What each Topic Alias stands for towards the client of one Network Connection, with which it ends
-/// [MQTT-3.3.2-7]. Grows with the topics that are sent, up to the maximum.
+/// What each Topic Alias stands for towards the client of one Network Connection, with which it
+/// ends [MQTT-3.3.2-7]. Grows with the topics that are sent, up to the maximum.
 #[derive(Debug)]
 pub struct OutboundAliases {
     maximum: NonZeroU16,

@@ -9,7 +9,8 @@ const WORDS: usize = 65_536 / 64;
 ///
 /// Looking through the window for each new one would cost more than the rest of a delivery, so the
 /// next run of free ones is looked up once and then counted down. A client that releases nothing
-/// can have tens of thousands in use, so one look-up has to find a run however many stand before it.
+/// can have tens of thousands in use, so one look-up has to find a run however many stand before
+/// it.
 #[derive(Debug)]
 pub(super) struct PacketIds {
     last: u16,

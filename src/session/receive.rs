@@ -1,7 +1,7 @@
 //! What comes in on one Network Connection, checked against what that connection was promised.
 //!
-//! [`Connection`] is owned by the connection's task and needs no lock: the Session State it works on
-//! is another value, shared with everybody who delivers to the client.
+//! [`Connection`] is owned by the connection's task and needs no lock: the Session State it works
+//! on is another value, shared with everybody who delivers to the client.
 
 use super::connect::{expiry_of_seconds, shorter};
 use super::error::{ProtocolError, Refusal};
@@ -36,6 +36,7 @@ pub struct Connection {
     expiry: SessionExpiry,
     topic: Option<KnownTopic>,
     pub(super) aliases: TopicAliases,
+    aliases_out: u16,
 }
 
 /// What a [`Connection`] starts with.
@@ -46,6 +47,8 @@ pub(super) struct Start {
     pub(super) features: Features,
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
+    /// How many the server may set towards the client.
+    pub(super) topic_aliases_out: u16,
     pub(super) wants_reasons: bool,
     pub(super) maximum_packet_size: usize,
     pub(super) expiry: SessionExpiry,
@@ -93,7 +96,13 @@ impl Connection {
             expiry: start.expiry,
             topic: None,
             aliases: TopicAliases::new(start.topic_alias_maximum),
+            aliases_out: start.topic_aliases_out,
         }
+    }
+
+    /// Topic Aliases the server may set towards the client.
+    pub(super) fn aliases_out(&self) -> usize {
+        usize::from(self.aliases_out)
     }
 
     /// The Reason String of an acknowledgement with so many Reason Codes: none if the client wants

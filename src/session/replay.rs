@@ -1,8 +1,8 @@
 //! Retained Messages that a Subscription asked for, sent in slices as the client reads.
 //!
-//! A slice is read from the retained tree without the Session's lock. What is delivered live to this
-//! Session in between is remembered by topic, so that the older value read before it is skipped: an
-//! older value of a topic never follows a newer one.
+//! A slice is read from the retained tree without the Session's lock. What is delivered live to
+//! this Session in between is remembered by topic, so that the older value read before it is
+//! skipped: an older value of a topic never follows a newer one.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Messages a Session has from a group and may have to give back (5.0 s4.8.2).
 //!
 //! A message belongs to its group until a member has acknowledged it. One of QoS 1 that a member
-//! leaves unacknowledged is given to another; one of QoS 2 becomes the member's own when it is sent.
+//! leaves unacknowledged is given to another; one of QoS 2 becomes the member's own when it is
+//! sent.
 
 use super::effects::Effects;
 use super::inflight::Stage;

@@ -19,7 +19,8 @@ pub enum Subscribed {
     Quietly,
 }
 
-/// Checks one Topic Filter of a SUBSCRIBE against the standard, the listener's features and the limits.
+/// Checks one Topic Filter of a SUBSCRIBE against the standard, the listener's features and the
+/// limits.
 ///
 /// # Errors
 /// The outer error ends the connection, the inner one refuses this filter alone.

@@ -1,8 +1,8 @@
 //! The doors a client may come through: the contract of a transport, and the engines behind it.
 //!
 //! A [`Door`] listens and gives [`Incoming`] connections; one is opened on the worker that will
-//! serve it and becomes a [`Reader`], owned by the connection's task, and a [`Wire`] that anybody may
-//! write to. A Session cannot tell which door its client used.
+//! serve it and becomes a [`Reader`], owned by the connection's task, and a [`Wire`] that anybody
+//! may write to. A Session cannot tell which door its client used.
 
 mod tcp;
 

@@ -84,8 +84,8 @@ async fn without_keep_alive_a_client_may_be_silent() {
     patient.ping().await;
 }
 
-/// 5.0 s3.1.2.10: a large packet on a slow line is a sign of life, piece by piece. Here the clock is
-/// what is tested, so the pieces follow it.
+/// 5.0 s3.1.2.10: a large packet on a slow line is a sign of life, piece by piece. Here the clock
+/// is what is tested, so the pieces follow it.
 #[tokio::test]
 async fn a_client_busy_sending_a_large_packet_stays() {
     let broker = Broker::start();

@@ -191,7 +191,8 @@ async fn publishing_to_the_brokers_own_topics_is_refused() {
     }
 }
 
-/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what the client cannot take is not sent, and is not waited for.
+/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what the client cannot take is not sent, and is not waited
+/// for.
 #[tokio::test]
 async fn a_message_above_the_clients_maximum_packet_size_is_left_out() {
     let broker = Broker::start();

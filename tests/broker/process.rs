@@ -126,8 +126,8 @@ async fn a_stop_does_not_wait_for_connections_that_just_arrive() {
     }
 }
 
-/// [MQTT-3.1.2-22]: what a client sent in time counts, even if the broker comes late to it, as after
-/// a suspend of its machine. Here the clock is what is tested: a Keep Alive has to run out.
+/// [MQTT-3.1.2-22]: what a client sent in time counts, even if the broker comes late to it, as
+/// after a suspend of its machine. Here the clock is what is tested: a Keep Alive has to run out.
 #[tokio::test]
 async fn a_broker_that_stood_still_first_hears_what_its_clients_said() {
     const KEEP_ALIVE: u16 = 2;

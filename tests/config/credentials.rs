@@ -1,4 +1,5 @@
-//! The credentials of a listener: what is taken, what is a mistake, and that no secret is ever shown.
+//! The credentials of a listener: what is taken, what is a mistake, and that no secret is ever
+//! shown.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

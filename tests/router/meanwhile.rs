@@ -149,8 +149,8 @@ fn a_takeover_during_a_write_that_blocks_ends_in_the_middle_without_a_word() {
     assert_eq!(world.metrics.amount(|counters| &counters.outbound_bytes), 0);
 }
 
-// [MQTT-3.3.4-2]: while the Subscriptions of the Session that ended still stand in the tree, those of
-// the new one are merged nevertheless.
+// [MQTT-3.3.4-2]: while the Subscriptions of the Session that ended still stand in the tree, those
+// of the new one are merged nevertheless.
 #[test]
 fn overlapping_subscriptions_of_a_session_begun_anew_give_one_copy() {
     // Whichever of them a match comes to first.

@@ -1,8 +1,8 @@
 //! Random operations on a Session and its client, beside a model that is too simple to be wrong.
 //!
 //! The model knows the client's half of the protocol too: what is lost with a connection, on either
-//! way, is sent again on the next one, and the client has to end up with each QoS 1 message at least
-//! once and each QoS 2 message exactly once.
+//! way, is sent again on the next one, and the client has to end up with each QoS 1 message at
+//! least once and each QoS 2 message exactly once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

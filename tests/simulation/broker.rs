@@ -556,7 +556,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What an answer has to wait for: the last change it promises of all that were submitted since.
+    /// What an answer has to wait for: the last change it promises of all that were submitted
+    /// since.
     fn required_since(&self, submitted: u64, promises: impl Fn(&Change) -> bool) -> u64 {
         self.broker.journal.latest(submitted, promises)
     }

@@ -26,8 +26,9 @@ const FILTERS: [&str; 18] = [
 
 const SHARED_FILTERS: [&str; 4] = ["$share/g/a/#", "$share/g/+", "$share/h/#", "$share/h/b/a"];
 
-/// Subscription Identifiers of the shared filters count from here on, so that a PUBLISH says to whom
-/// a message belongs. Where there are none, a client has no other Subscription for the same topics.
+/// Subscription Identifiers of the shared filters count from here on, so that a PUBLISH says to
+/// whom a message belongs. Where there are none, a client has no other Subscription for the same
+/// topics.
 pub(crate) const SHARED_ID: u32 = 11;
 
 const QUALITIES: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -35,7 +36,8 @@ const QUALITIES: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce
 /// More than this a client leaves unacknowledged never.
 const OUTGOING_MAX: usize = 10;
 
-/// And waits for no more answers to SUBSCRIBE and UNSUBSCRIBE. Together they leave identifiers free.
+/// And waits for no more answers to SUBSCRIBE and UNSUBSCRIBE. Together they leave identifiers
+/// free.
 const REQUESTS_MAX: usize = 20;
 const IDS: u16 = 40;
 
@@ -369,8 +371,8 @@ impl Client {
         self.send(broker, |version, out| publish.encode(version, out));
     }
 
-    /// How a PUBLISH names its topic: by a Topic Alias, if the broker takes any. Which one follows from
-    /// the topic, so they take turns.
+    /// How a PUBLISH names its topic: by a Topic Alias, if the broker takes any. Which one follows
+    /// from the topic, so they take turns.
     fn name<'t>(&mut self, topic: &'t str) -> (&'t str, Option<u16>) {
         let turn = topic.len() as u64 + self.next_message;
         if self.own_alias_maximum == 0 || turn.is_multiple_of(3) {
@@ -542,8 +544,9 @@ impl Client {
                 ack.properties.receive_maximum.map_or(u16::MAX, ReceiveMaximum::value);
             self.own_alias_maximum = ack.properties.topic_alias_maximum;
         }
-        // A CONNACK that said that no Session was present may have been lost, and the next one finds
-        // the Session that began with it. The standard lets no client see that; this one is told.
+        // A CONNACK that said that no Session was present may have been lost, and the next one
+        // finds the Session that began with it. The standard lets no client see that; this one is
+        // told.
         let session = self.conn.map(|conn| oracle.session_of(conn));
         if !ack.session_present || self.session != session {
             self.outgoing.clear();

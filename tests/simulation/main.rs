@@ -1,9 +1,9 @@
 //! Many clients, the real router and a store in one thread, under a clock of the simulation's own,
 //! over links that are slow, narrow, cut and broken. All of it follows from one seed.
 //!
-//! Packets are really encoded and decoded on both sides; [`broker`] does what `server` does with the
-//! router, [`client`] is a correct client library, and [`oracle`] works out what has to follow. Even
-//! seeds run with a store that keeps nothing, odd ones with one that keeps changes later.
+//! Packets are really encoded and decoded on both sides; [`broker`] does what `server` does with
+//! the router, [`client`] is a correct client library, and [`oracle`] works out what has to follow.
+//! Even seeds run with a store that keeps nothing, odd ones with one that keeps changes later.
 //!
 //! ```sh
 //! cargo test --test simulation                                              # some thousand seeds

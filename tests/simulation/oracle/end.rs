@@ -111,9 +111,9 @@ impl Oracle {
         }
     }
 
-    /// Everybody of whom `is_ready` knows has read and acknowledged all. What waits in a group has to
-    /// wait for somebody else: for all members, or for one the broker thinks is connected and whose
-    /// part of it nobody else may take.
+    /// Everybody of whom `is_ready` knows has read and acknowledged all. What waits in a group has
+    /// to wait for somebody else: for all members, or for one the broker thinks is connected and
+    /// whose part of it nobody else may take.
     pub(crate) fn groups_wait_for_nobody(
         &self,
         groups: &[GroupStatus],
@@ -241,7 +241,8 @@ impl Oracle {
             self.fail(&format!("{sessions} Sessions, not {}", self.living.len()));
         }
         let open = self.conns.values().filter(|conn| !conn.left).count();
-        // One message always fits a Session that owes nothing, and a packet more an outbound buffer.
+        // One message always fits a Session that owes nothing, and a packet more an outbound
+        // buffer.
         let spare = 4_096;
         let session_bytes = metrics.amount(|counters| &counters.session_bytes);
         let owners = self.living.len() + self.groups.len();

@@ -1,9 +1,9 @@
 //! What Shared Subscriptions have to do: a group owns its messages and gives each to one member.
 //!
-//! A member that goes away gives back at once what of QoS 1 it had not acknowledged, if it is a member
-//! still; at the latest the end of its Session does. A QoS 2 message that was sent stays with its member
-//! and dies with its Session [MQTT-4.8.2-4] [MQTT-4.8.2-5]. A group lasts as long as it has a member,
-//! connected or not: its *life*. Another one of the same name may begin later.
+//! A member that goes away gives back at once what of QoS 1 it had not acknowledged, if it is a
+//! member still; at the latest the end of its Session does. A QoS 2 message that was sent stays
+//! with its member and dies with its Session [MQTT-4.8.2-4] [MQTT-4.8.2-5]. A group lasts as long
+//! as it has a member, connected or not: its *life*. Another one of the same name may begin later.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -161,7 +161,8 @@ impl Groups {
         its.iter_mut().for_each(|group| group.unsettle(published));
     }
 
-    /// A Session lost its connection: the groups it is in may give what it did not acknowledge to others.
+    /// A Session lost its connection: the groups it is in may give what it did not acknowledge to
+    /// others.
     pub(super) fn away(&mut self, session: usize) {
         let published = self.published;
         for group in self.of(session) {
@@ -262,12 +263,13 @@ impl Groups {
                             && retain == publish.retain
                     })
             };
-            // If the same message was published again, one that was lost may have been found, and an
-            // older one may be on its way to somebody who has left meanwhile.
+            // If the same message was published again, one that was lost may have been found, and
+            // an older one may be on its way to somebody who has left meanwhile.
             let found = group.messages.iter_mut().filter(waits);
             let found = found.min_by_key(|shared| (shared.lost, Reverse(shared.facts.number)));
             let Some(shared) = found else {
-                // Those that clear a topic are all the same: one at QoS 2 may have been taken for another.
+                // Those that clear a topic are all the same: one at QoS 2 may have been taken for
+                // another.
                 let cleared = shared_filter(text).is_some_and(|filter| {
                     publish.payload.is_empty()
                         && matches(filter, &String::from_utf8_lossy(publish.topic))

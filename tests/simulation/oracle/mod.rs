@@ -2,7 +2,8 @@
 //! the router's but its counters.
 //!
 //! - here: Sessions, Subscriptions, Wills and Retained Messages, as the shell reports what it does;
-//! - [`written`]: each packet the broker writes, at the moment it does, be it lost afterwards or not;
+//! - [`written`]: each packet the broker writes, at the moment it does, be it lost afterwards
+//!   or not;
 //! - [`groups`]: Shared Subscriptions;
 //! - [`end`]: what must be left when everything has come to rest.
 //!
@@ -226,7 +227,8 @@ struct SessionModel {
     /// Offers that were taken though they could have been dropped. If the same message was offered
     /// again, by a publisher that sent it again, the other one may be what came.
     droppable: Vec<Offer>,
-    /// Written as Retained Messages while the same message was offered live, too: one of the two came.
+    /// Written as Retained Messages while the same message was offered live, too: one of the two
+    /// came.
     indistinct: Vec<Indistinct>,
     /// Messages taken as live ones that could have been replayed: then the live ones are to come.
     perhaps_replayed: BTreeSet<String>,
@@ -506,8 +508,8 @@ impl Oracle {
         self.groups.away(at);
     }
 
-    /// Publishes Wills in this order, which the broker did while its counters grew. `spare`: messages
-    /// of QoS 0 may have been offered to so many Sessions that ended meanwhile.
+    /// Publishes Wills in this order, which the broker did while its counters grew. `spare`:
+    /// messages of QoS 0 may have been offered to so many Sessions that ended meanwhile.
     fn publish_wills(
         &mut self,
         wills: Vec<(usize, WillModel)>,

@@ -203,8 +203,8 @@ impl Oracle {
         }
     }
 
-    /// A PUBLISH of QoS 1 or 2 that was never written before. It may be a repetition all the same, of
-    /// one that had not come so far when its connection ended.
+    /// A PUBLISH of QoS 1 or 2 that was never written before. It may be a repetition all the same,
+    /// of one that had not come so far when its connection ended.
     fn begin(&mut self, id: PacketId, seen: Seen<'_>) {
         let Seen { conn, facts, publish, ids, dup } = seen;
         let qos = publish.delivery.qos();
@@ -284,8 +284,8 @@ impl Oracle {
         let right = if publish.retain { self.right_to(at, seen) } else { None };
         self.ambiguous += u64::from(right.is_some());
         if let Some(right) = right.filter(|_| passes && !self.is_outdated(at, facts)) {
-            // The same message may have been published again since it was retained, and nobody can tell
-            // which of the two this is. The live one would pass over others that have to come.
+            // The same message may have been published again since it was retained, and nobody can
+            // tell which of the two this is. The live one would pass over others that have to come.
             let (identity, ids) = (facts.identity.clone(), ids.to_vec());
             self.sessions[at].indistinct.push(Indistinct { identity, qos, ids, right });
             self.first_retained(seen);
