@@ -137,6 +137,8 @@ pub struct Metrics {
     /// Shared Subscriptions not included.
     pub subscriptions: Gauge,
     pub shared_subscriptions: Gauge,
+    /// Of the groups they make, beside what waits in them, by an estimate.
+    pub group_bytes: Gauge,
     pub retained_messages: Gauge,
     pub retained_bytes: Gauge,
 }
@@ -152,6 +154,7 @@ impl Metrics {
             clients_maximum: Gauge::default(),
             subscriptions: Gauge::default(),
             shared_subscriptions: Gauge::default(),
+            group_bytes: Gauge::default(),
             retained_messages: Gauge::default(),
             retained_bytes: Gauge::default(),
         }
@@ -184,7 +187,8 @@ impl Metrics {
                 + of(&worker.outbound_bytes)
                 + of(&worker.connection_bytes)
         });
-        let held = workers.sum::<i64>() + self.retained_bytes.value();
+        let all = self.retained_bytes.value() + self.group_bytes.value();
+        let held = workers.sum::<i64>() + all;
         u64::try_from(held).unwrap_or(0)
     }
 }

@@ -8,7 +8,7 @@
 //! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
 //! - [`subscriptions`]: the trees, kept in step with the Sessions.
 //! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
-//!   [`standing`]: which of them could take something.
+//!   [`strategy`]: which of them gets it; [`standing`]: which could take something.
 //! - [`retained`]: Retained Messages and their replay; [`schedule`]: what ends while nobody looks.
 //! - [`sys`]: what the server says of itself.
 //!
@@ -34,6 +34,7 @@ mod shared_subscription;
 mod sharing;
 mod slot;
 mod standing;
+mod strategy;
 mod subscriptions;
 mod sys;
 mod vital;
@@ -52,8 +53,9 @@ pub use link::{Flags, Signal, Wire};
 pub use memory::{Episode, Memory};
 pub use publish::{Origin, Outcome};
 pub use retained::{RetainedLimits, Step};
-pub use shared_subscription::{GroupStatus, Strategy};
+pub use shared_subscription::GroupStatus;
 pub use slot::{Attachment, OutboundLimits};
+pub use strategy::Strategy;
 
 use memory::Budget;
 use registry::Registry;

@@ -11,6 +11,7 @@
 //!
 //! The lock of a group is a leaf: it may be taken with a slot held, and nothing is taken under it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use ahash::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::slot::Slot;
+use super::strategy::Strategy;
 use super::subscriptions::Entry;
 use super::vital::Vital;
 use crate::change::{Change, Owed, Subscription, Ticket, TicketStanding};
@@ -26,24 +28,6 @@ use crate::message::Message;
 use crate::packet::{ClientId, QoS};
 use crate::session::{Limits, QueueWhenFull};
 use crate::topic::{SubscriptionFilter, TopicName};
-
-/// Lanes of a group that keeps an order for each key.
-const LANES: usize = 256;
-
-/// Which member of a group gets a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Strategy {
-    /// Who has the fewest unacknowledged messages.
-    LeastInflight,
-    /// Each in turn.
-    RoundRobin,
-    /// Always the same for a topic, while the members stay.
-    HashTopic,
-    /// Always the same for a publisher, while the members stay.
-    HashPublisher,
-    /// One, until it leaves.
-    Sticky,
-}
 
 /// A group, for as long as it has a member.
 #[derive(Debug)]
@@ -66,8 +50,6 @@ struct GroupState {
     /// The number of the member that was chosen last.
     turn: u64,
     lanes: Vec<Lane>,
-    /// Connections came or went since the owners were settled.
-    owners_stale: bool,
     /// Of what waits, as messages are accounted.
     bytes: usize,
 }
@@ -84,6 +66,8 @@ struct Member {
 struct Lane {
     /// The number of the one member that takes from it, under the strategies that have one.
     owner: Option<u64>,
+    /// Of the owner for this lane.
+    weight: u64,
     waiting: BTreeMap<u64, Waiting>,
 }
 
@@ -178,18 +162,18 @@ impl Estate {
 }
 
 impl Group {
+    /// What a group is accounted with beside its members and what waits, in bytes.
+    pub(super) fn accounted_bytes(strategy: Strategy) -> usize {
+        size_of::<Self>() + strategy.lanes() * size_of::<Lane>()
+    }
+
     /// Positions count up from `first_position`, which no earlier group of this name reached.
     pub(super) fn new(filter: SubscriptionFilter, strategy: Strategy, first_position: u64) -> Self {
-        let lanes = match strategy {
-            Strategy::LeastInflight | Strategy::RoundRobin | Strategy::Sticky => 1,
-            Strategy::HashTopic | Strategy::HashPublisher => LANES,
-        };
         let state = GroupState {
             members: Vec::new(),
             next_number: 1,
             turn: 0,
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
-            owners_stale: true,
+            lanes: (0..strategy.lanes()).map(|_| Lane::default()).collect(),
             bytes: 0,
         };
         Self {
@@ -234,7 +218,6 @@ impl Group {
     /// Adds a member or replaces its Subscription: the member's number.
     pub(super) fn set_member(&self, slot: &Arc<Slot>, entry: Entry) -> u64 {
         let mut state = self.lock();
-        state.owners_stale = true;
         if let Some(member) = state.members.iter_mut().find(|member| member.is(slot)) {
             member.entry = entry;
             return member.number;
@@ -249,8 +232,9 @@ impl Group {
 
     pub(super) fn remove_member(&self, slot: &Arc<Slot>) {
         let mut state = self.lock();
-        state.members.retain(|member| !member.is(slot));
-        state.owners_stale = true;
+        let Some(at) = state.members.iter().position(|member| member.is(slot)) else { return };
+        let left = state.members.remove(at);
+        state.went(self.strategy, &self.hasher, left.number);
         self.note_lasting(&state);
     }
 
@@ -268,12 +252,19 @@ impl Group {
     pub(super) fn set_presence(&self, number: u64, presence: Presence) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(member) = state.member_mut(number)
-            && member.presence != presence
-        {
-            member.presence = presence;
-            state.owners_stale = true;
+        let Some(member) = state.member_mut(number) else { return };
+        let before = std::mem::replace(&mut member.presence, presence);
+        if before.lasting != presence.lasting {
             self.note_lasting(state);
+        }
+        match (before.connection, presence.connection) {
+            (Connection::Away, Connection::There) => {
+                state.came(self.strategy, &self.hasher, number);
+            }
+            (Connection::There, Connection::Away) => {
+                state.went(self.strategy, &self.hasher, number);
+            }
+            (Connection::There, Connection::There) | (Connection::Away, Connection::Away) => {}
         }
     }
 
@@ -287,7 +278,6 @@ impl Group {
     pub(super) fn candidate(&self, lane: u8, qos: QoS, tried: &[u64]) -> Option<Candidate> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.settle_owners(self.strategy, &self.hasher);
         let lane = state.lanes.get(usize::from(lane))?;
         if qos > QoS::AtMostOnce && !lane.waiting.is_empty() {
             return None;
@@ -414,7 +404,6 @@ impl Group {
         }
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.settle_owners(self.strategy, &self.hasher);
         let subscription = state.member_mut(number)?.entry.subscription;
         let owned = self.strategy.has_owners().then_some(number);
         let at = state.oldest(|lane| lane.owner == owned)?;
@@ -426,7 +415,6 @@ impl Group {
     pub(super) fn waits_for(&self, number: u64) -> bool {
         self.has_waiting() && {
             let mut state = self.lock();
-            state.settle_owners(self.strategy, &self.hasher);
             let owned = self.strategy.has_owners().then_some(number);
             // Who just left the group draws nothing any more, and would look again for ever.
             state.member_mut(number).is_some()
@@ -445,7 +433,6 @@ impl Group {
         }
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.settle_owners(self.strategy, &self.hasher);
         let from = state.members.partition_point(|member| member.number <= after);
         let ready = state.members.iter().skip(from).find(|member| {
             let owned = self.strategy.has_owners().then_some(member.number);
@@ -507,16 +494,6 @@ fn least_inflight<'a>(members: impl Iterator<Item = &'a Member>) -> Option<&'a M
     least.map(|(_, member)| member)
 }
 
-impl Strategy {
-    /// Whether a lane belongs to one member.
-    fn has_owners(self) -> bool {
-        match self {
-            Self::LeastInflight | Self::RoundRobin => false,
-            Self::HashTopic | Self::HashPublisher | Self::Sticky => true,
-        }
-    }
-}
-
 impl Member {
     fn is(&self, slot: &Arc<Slot>) -> bool {
         Arc::ptr_eq(&self.slot, slot)
@@ -552,29 +529,40 @@ impl GroupState {
         self.members.get_mut(place)
     }
 
-    /// Gives each lane to a connected member. By hash a lane goes to the member that weighs most
-    /// for it, so that one who comes or goes moves his own lanes only.
-    fn settle_owners(&mut self, strategy: Strategy, hasher: &RandomState) {
-        if !self.owners_stale || !strategy.has_owners() {
+    /// A connected member more: by hash the lanes that it weighs most for are its own now, otherwise
+    /// only those that were nobody's.
+    fn came(&mut self, strategy: Strategy, hasher: &RandomState, number: u64) {
+        if !strategy.has_owners() {
             return;
         }
-        self.owners_stale = false;
-        let connected = |member: &&Member| member.is_connected();
+        let Some(client_id) = self.member_mut(number).map(|member| Arc::clone(&member.slot)) else {
+            return;
+        };
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            let present = || self.members.iter().filter(connected);
-            let stays = |owner: u64| present().any(|member| member.number == owner);
-            if strategy == Strategy::Sticky && lane.owner.is_some_and(stays) {
+            let weight = strategy.weight(hasher, at, &client_id);
+            if lane.owner.is_none() || weight > lane.weight {
+                (lane.owner, lane.weight) = (Some(number), weight);
+            }
+        }
+    }
+
+    /// One less: its lanes go to others that are connected, and nobody else's move.
+    fn went(&mut self, strategy: Strategy, hasher: &RandomState, number: u64) {
+        if !strategy.has_owners() {
+            return;
+        }
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.owner != Some(number) {
                 continue;
             }
-            let heaviest = match strategy {
-                Strategy::Sticky => present().next(),
-                Strategy::LeastInflight
-                | Strategy::RoundRobin
-                | Strategy::HashTopic
-                | Strategy::HashPublisher => present()
-                    .max_by_key(|member| hasher.hash_one((at, member.slot.client_id().as_str()))),
+            let others = self.members.iter().filter(|it| it.is_connected() && it.number != number);
+            let weighed = others.map(|it| (strategy.weight(hasher, at, &it.slot), it.number));
+            // Of equal ones the first that joined.
+            let next = weighed.max_by_key(|(weight, number)| (*weight, Reverse(*number)));
+            (lane.owner, lane.weight) = match next {
+                Some((weight, number)) => (Some(number), weight),
+                None => (None, 0),
             };
-            lane.owner = heaviest.map(|member| member.number);
         }
     }
 }

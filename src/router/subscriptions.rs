@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 
-use super::shared_subscription::{Connection, Estate, Group, Membership, Strategy};
+use super::shared_subscription::{Connection, Estate, Group, Membership};
 use super::slot::{Slot, SlotKey, SlotState};
+use super::strategy::Strategy;
 use super::sys::SYS;
 use super::vital::Vital;
 use crate::change::Subscription;
@@ -219,6 +220,8 @@ impl Subscriptions {
             (None, None) => None,
         };
         self.metrics.shared_subscriptions.set(groups.members as u64);
+        let bytes = groups.by_filter.len() * Group::accounted_bytes(strategy);
+        self.metrics.group_bytes.set(bytes as u64);
         membership
     }
 
