@@ -129,7 +129,7 @@ pub fn publish_first_byte(delivery: Delivery, retain: bool) -> u8 {
 }
 
 impl<'a> Publish<'a> {
-    #[inline]
+    #[inline(always)] // As Frame::decode, and for its reason.
     pub(super) fn decode(
         first_byte: u8,
         mut reader: Reader<'a>,

@@ -196,7 +196,7 @@ impl Router {
     }
 
     /// The same, with the slot locked.
-    #[inline]
+    #[inline(always)]
     fn deliver_to(
         &self,
         courier: &mut Courier,
