@@ -149,10 +149,10 @@ async fn a_pubrel_for_an_unknown_packet_identifier_is_completed() {
 
         client.send(&wire::acknowledge(0x62, 4_711));
 
-        assert_eq!(
-            client.packet().await,
-            Packet::PubComp { packet_id: 4_711, code: expected },
-            "{version:?}"
+        let packet = client.packet().await;
+        assert!(
+            matches!(packet, Packet::PubComp { packet_id: 4_711, code, .. } if code == expected),
+            "{version:?}: {packet:?}"
         );
     }
 }
@@ -174,7 +174,10 @@ async fn the_broker_sends_publish_then_pubrel_once_each() {
         subscriber.send(&wire::acknowledge(0x70, message.packet_id));
         subscriber.ping().await;
 
-        assert_eq!(released, Packet::PubRel { packet_id: message.packet_id, code: 0 });
+        let wanted = message.packet_id;
+        assert!(
+            matches!(released, Packet::PubRel { packet_id, code: 0, .. } if packet_id == wanted)
+        );
         assert!(subscriber.messages.is_empty());
     }
 }
@@ -186,14 +189,14 @@ fn publish_bytes(version: Version, first: u8, packet_id: u16, payload: &str) -> 
 
 async fn expect_pubrec(client: &mut Client, wanted: u16) {
     match client.packet().await {
-        Packet::PubRec { packet_id, code } if packet_id == wanted && code < 0x80 => {}
+        Packet::PubRec { packet_id, code, .. } if packet_id == wanted && code < 0x80 => {}
         other => panic!("waiting for a PUBREC: {other:?}"),
     }
 }
 
 async fn expect_pubcomp(client: &mut Client, wanted: u16) {
     match client.packet().await {
-        Packet::PubComp { packet_id, code: 0 } if packet_id == wanted => {}
+        Packet::PubComp { packet_id, code: 0, .. } if packet_id == wanted => {}
         other => panic!("waiting for a PUBCOMP: {other:?}"),
     }
 }

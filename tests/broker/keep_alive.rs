@@ -110,7 +110,7 @@ async fn send_in_pieces(broker: &Broker, version: Version) {
         client.send(piece);
         client.flush().await;
     }
-    assert!(matches!(client.packet().await, Packet::PubAck { packet_id: 1, code: 0 | 0x10 }));
+    assert!(matches!(client.packet().await, Packet::PubAck { packet_id: 1, code: 0 | 0x10, .. }));
 }
 
 /// But half of one followed by silence is not.

@@ -19,12 +19,12 @@ async fn be_refused(broker: &Broker, connect: &dyn Fn(&str) -> Connect) -> Vec<u
     let mut longest = Vec::new();
     let mut client = Client::connect(broker.address, &connect("refused")).await;
     client.send(&publish(Version::V5, 0x32, "$SYS/x", 5, &Properties::default(), b"x"));
-    let Packet::PubAck { packet_id: 5, code: 0x80.. } = client.packet().await else {
+    let Packet::PubAck { packet_id: 5, code: 0x80.., .. } = client.packet().await else {
         panic!("something else than a refusal");
     };
     longest.push(std::mem::take(&mut client.longest_packet));
     client.send(&publish(Version::V5, 0x34, "$SYS/x", 6, &Properties::default(), b"x"));
-    let Packet::PubRec { packet_id: 6, code: 0x80.. } = client.packet().await else {
+    let Packet::PubRec { packet_id: 6, code: 0x80.., .. } = client.packet().await else {
         panic!("something else than a refusal");
     };
     longest.push(std::mem::take(&mut client.longest_packet));

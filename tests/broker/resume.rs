@@ -109,12 +109,18 @@ async fn a_pubrel_without_its_pubcomp_is_resent() {
         publisher.publish_and_wait("pubrel", "once", 2).await;
         let packet_id = client.message().await.packet_id;
         client.send(&acknowledge(0x50, packet_id));
-        assert_eq!(client.packet().await, Packet::PubRel { packet_id, code: 0 });
+        let released = client.packet().await;
+        assert!(
+            matches!(released, Packet::PubRel { packet_id: id, code: 0, .. } if id == packet_id)
+        );
         client.reset();
 
         let mut client = Client::connect(broker.address, &connect).await;
 
-        assert_eq!(client.packet().await, Packet::PubRel { packet_id, code: 0 });
+        let released = client.packet().await;
+        assert!(
+            matches!(released, Packet::PubRel { packet_id: id, code: 0, .. } if id == packet_id)
+        );
         client.send(&acknowledge(0x70, packet_id));
         client.ping().await;
         assert!(client.messages.is_empty(), "the message came twice");
@@ -149,7 +155,7 @@ async fn an_unreleased_publish_repeated_on_a_new_connection_is_delivered_once() 
         sender.send(&publish(0x3C, "one"));
         assert!(matches!(sender.packet().await, Packet::PubRec { packet_id: 5, .. }));
         sender.send(&acknowledge(0x62, 5));
-        assert!(matches!(sender.packet().await, Packet::PubComp { packet_id: 5, code: 0 }));
+        assert!(matches!(sender.packet().await, Packet::PubComp { packet_id: 5, code: 0, .. }));
         sender.send(&publish(0x34, "two"));
         assert!(matches!(sender.packet().await, Packet::PubRec { packet_id: 5, .. }));
         sender.send(&acknowledge(0x62, 5));

@@ -127,7 +127,8 @@ async fn a_flood_of_unknown_acknowledgements_waits_until_the_answers_are_read() 
     assert!(growth < GROWTH_MAX, "{growth} bytes more than before");
 
     for _ in 0..sent / 4 {
-        assert_eq!(flooder.packet().await, Packet::PubRel { packet_id: 7, code: 0x92 });
+        let packet = flooder.packet().await;
+        assert!(matches!(packet, Packet::PubRel { packet_id: 7, code: 0x92, .. }));
     }
     flooder.ping().await;
     neighbour.ping().await;

@@ -220,7 +220,7 @@ impl Client {
         let wanted = self.send_subscribe(filters, properties);
         loop {
             match self.event().await {
-                Event::Other(Packet::SubAck { packet_id, codes }) if packet_id == wanted => {
+                Event::Other(Packet::SubAck { packet_id, codes, .. }) if packet_id == wanted => {
                     return codes;
                 }
                 Event::Message(message) => self.messages.push_back(message),
@@ -258,7 +258,7 @@ impl Client {
         self.send(&packet(0xA2, &body));
         loop {
             match self.event().await {
-                Event::Other(Packet::UnsubAck { packet_id, codes }) if packet_id == wanted => {
+                Event::Other(Packet::UnsubAck { packet_id, codes, .. }) if packet_id == wanted => {
                     return codes;
                 }
                 Event::Message(message) => self.messages.push_back(message),
@@ -322,7 +322,7 @@ impl Client {
                 self.send(&acknowledge(0x70, packet_id));
                 None
             }
-            Packet::PubRec { packet_id, code } if self.answers == Answers::Given => {
+            Packet::PubRec { packet_id, code, .. } if self.answers == Answers::Given => {
                 if code >= 0x80 {
                     self.open.remove(&packet_id);
                     return Some(Event::Published { packet_id, code });
@@ -330,7 +330,7 @@ impl Client {
                 self.send(&acknowledge(0x62, packet_id));
                 None
             }
-            Packet::PubAck { packet_id, code } | Packet::PubComp { packet_id, code } => {
+            Packet::PubAck { packet_id, code, .. } | Packet::PubComp { packet_id, code, .. } => {
                 assert!(self.open.remove(&packet_id), "{packet_id} was acknowledged twice");
                 Some(Event::Published { packet_id, code })
             }

@@ -3,8 +3,10 @@
 #[path = "../../support/broker.rs"]
 pub(crate) mod broker;
 pub(crate) mod client;
+#[path = "../../support/connect.rs"]
 pub(crate) mod connect;
 pub(crate) mod scram;
+#[path = "../../support/wire.rs"]
 pub(crate) mod wire;
 
 pub(crate) use broker::Broker;

@@ -134,12 +134,12 @@ impl Message {
 pub(crate) enum Packet {
     ConnAck { session_present: bool, code: u8, properties: Properties },
     Publish(Message),
-    PubAck { packet_id: u16, code: u8 },
-    PubRec { packet_id: u16, code: u8 },
-    PubRel { packet_id: u16, code: u8 },
-    PubComp { packet_id: u16, code: u8 },
-    SubAck { packet_id: u16, codes: Vec<u8> },
-    UnsubAck { packet_id: u16, codes: Vec<u8> },
+    PubAck { packet_id: u16, code: u8, properties: Properties },
+    PubRec { packet_id: u16, code: u8, properties: Properties },
+    PubRel { packet_id: u16, code: u8, properties: Properties },
+    PubComp { packet_id: u16, code: u8, properties: Properties },
+    SubAck { packet_id: u16, codes: Vec<u8>, properties: Properties },
+    UnsubAck { packet_id: u16, codes: Vec<u8>, properties: Properties },
     PingResp,
     Disconnect { code: u8, properties: Properties },
     Auth { code: u8, properties: Properties },
@@ -181,23 +181,24 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
         0x40 | 0x50 | 0x62 | 0x70 => {
             let packet_id = cursor.two();
             let code = cursor.byte_if_any();
-            cursor.properties_if_any();
+            let properties = cursor.properties_if_any();
             match first {
-                0x40 => Packet::PubAck { packet_id, code },
-                0x50 => Packet::PubRec { packet_id, code },
-                0x62 => Packet::PubRel { packet_id, code },
-                _ => Packet::PubComp { packet_id, code },
+                0x40 => Packet::PubAck { packet_id, code, properties },
+                0x50 => Packet::PubRec { packet_id, code, properties },
+                0x62 => Packet::PubRel { packet_id, code, properties },
+                _ => Packet::PubComp { packet_id, code, properties },
             }
         }
         0x90 | 0xB0 => {
             let packet_id = cursor.two();
-            if version == Version::V5 {
-                Properties::decode(&mut cursor);
-            }
+            let properties = match version {
+                Version::V5 => Properties::decode(&mut cursor),
+                Version::V31 | Version::V311 => Properties::default(),
+            };
             let codes = cursor.0.to_vec();
             match first {
-                0x90 => Packet::SubAck { packet_id, codes },
-                _ => Packet::UnsubAck { packet_id, codes },
+                0x90 => Packet::SubAck { packet_id, codes, properties },
+                _ => Packet::UnsubAck { packet_id, codes, properties },
             }
         }
         0xD0 => Packet::PingResp,
