@@ -153,7 +153,9 @@ fn open_entrances(config: &Config) -> Result<Vec<(SocketAddr, Entrance)>, Daemon
     Ok(entrances)
 }
 
-fn features(features: &config::Features) -> Features {
+/// What a listener's clients may use.
+#[must_use]
+pub fn features(features: &config::Features) -> Features {
     Features {
         qos_max: features.qos_max,
         retain: features.retain,
@@ -234,7 +236,9 @@ fn memory_bytes_max(config: &Config) -> u64 {
     }
 }
 
-fn router_limits(config: &Config) -> RouterLimits {
+/// What the router and its Sessions may grow to.
+#[must_use]
+pub fn router_limits(config: &Config) -> RouterLimits {
     let (limits, session) = (&config.limits, &config.session);
     RouterLimits {
         session: Limits {

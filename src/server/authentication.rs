@@ -39,7 +39,7 @@ pub(super) struct Admitted {
 
 /// What a client proved in its CONNECT and may prove again.
 #[derive(Debug)]
-pub(super) struct Authentication {
+pub struct Authentication {
     method: Method,
     user: UserName,
     /// A re-authentication that has begun: one at most.

@@ -15,7 +15,7 @@ use super::stream::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;
-use crate::packet::{self, ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
+use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
 use crate::router::{Attach, Attached, Flags, Memory, OtherIdentity};
 use crate::session::{self, Accepted, ProtocolError};
 
@@ -84,7 +84,9 @@ pub(super) async fn handshake(
         Framing::Incomplete { .. } => Err(DecodeError::TooLarge { length: bytes.len(), max }),
     }) {
         Ok(connect) => connect,
-        Err(error) => return Err(refuse_unread(version_to_refuse(&bytes, &error), error.into())),
+        Err(error) => {
+            return Err(refuse_unread(session::version_to_refuse(&bytes, &error), error.into()));
+        }
     };
     {
         let courier = worker.courier.borrow();
@@ -212,7 +214,7 @@ pub(super) fn poll_packet(
         };
         match packets(bytes, max, take_first) {
             Err(error) => {
-                let version = version_to_refuse(bytes, &error);
+                let version = session::version_to_refuse(bytes, &error);
                 return Poll::Ready(Err(Unread::NoPacket { error, version }));
             }
             Ok(left) => {
@@ -281,23 +283,6 @@ fn refuse_unread(version: Option<ProtocolVersion>, error: ProtocolError) -> Fail
         session::refused(version, usize::MAX, &error, &mut answer);
     }
     Failure::Refused { error, answer, client_id: String::new() }
-}
-
-/// The version to refuse a CONNECT in that cannot be decoded: the one it names. What is no CONNECT
-/// at all has none and is only closed.
-fn version_to_refuse(bytes: &[u8], error: &DecodeError) -> Option<ProtocolVersion> {
-    match error {
-        // Level 6 and above will know what 5.0 knows; lower ones than 3 know what 3.1.1 knows
-        // [MQTT-3.1.2-2].
-        DecodeError::UnsupportedProtocolVersion { level } if *level > 5 => {
-            Some(ProtocolVersion::V5)
-        }
-        DecodeError::UnsupportedProtocolVersion { .. } => Some(ProtocolVersion::V311),
-        DecodeError::Malformed(_) | DecodeError::Protocol(_) | DecodeError::TooLarge { .. } => {
-            packet::claimed_version(bytes)
-        }
-        DecodeError::UnsupportedProtocolName | DecodeError::NotConnect { .. } => None,
-    }
 }
 
 /// A Client Identifier nobody can guess: whoever knows it can take its Session over.

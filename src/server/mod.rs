@@ -44,6 +44,8 @@ use crate::session::Features;
 use crate::transport::Door;
 
 pub use limiter::Limiter;
+// A dialogue needs neither a socket nor a clock: tests lead it with a clock of their own.
+pub use turn::{Answers, Dialogue, End, Turn};
 
 use worker::WorkerHandle;
 

@@ -21,8 +21,8 @@ use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
 use super::worker::{Arrival, Worker, now};
 use crate::change::CommitNumber;
-use crate::packet::{DecodeError, Frame, Packet, PacketType, QoS};
-use crate::router::{Courier, Ending, Episode, Flags, Leave, Memory, Step};
+use crate::packet::{Frame, Packet, QoS};
+use crate::router::{Courier, Episode, Flags, Leave, Memory, Step};
 use crate::session::ProtocolError;
 
 /// A turn ends after as many deliveries, or bytes appended to outbound buffers, or bytes read.
@@ -262,7 +262,7 @@ impl Client<'_> {
         };
         let (mut received, mut answered, mut withheld) = (0_u64, 0_u64, None);
         let result = packets(bytes, max, |frame: Frame<'_>, whole: &[u8]| {
-            let packet = frame.decode(version).map_err(|error| undecodable(&frame, error))?;
+            let packet = frame.decode(version).map_err(|error| End::undecodable(&frame, error))?;
             if let Some(episode) = courier.memory().episode()
                 && self.dialogue.must_wait(episode, courier)
                 && may_stay(&packet)
@@ -340,20 +340,11 @@ impl Client<'_> {
 
     /// Ends the connection: the Session is left first, so that nothing more is delivered to it.
     async fn finish(self, end: End) {
-        let connection = &self.dialogue.connection;
-        let (ending, goodbye, patience) = match &end {
-            End::Farewell(farewell) => (Ending::Farewell(*farewell), Vec::new(), None),
-            End::Closed => (Ending::Lost, Vec::new(), None),
-            End::Superseded => (Ending::Lost, Vec::new(), Some(GOODBYE)),
-            End::Protocol(error) => (Ending::Lost, connection.goodbye(error), Some(GOODBYE)),
-            End::Unproven(_) => {
-                let goodbye = connection.goodbye(&ProtocolError::AuthenticationFailed);
-                (Ending::Lost, goodbye, Some(GOODBYE))
-            }
-            End::Shutdown => {
-                let goodbye = connection.goodbye(&ProtocolError::ShuttingDown);
-                (Ending::Shutdown, goodbye, Some(self.worker.patience.get()))
-            }
+        let (ending, goodbye) = end.ending(&self.dialogue.connection);
+        let patience = match &end {
+            End::Farewell(_) | End::Closed => None,
+            End::Superseded | End::Protocol(_) | End::Unproven(_) => Some(GOODBYE),
+            End::Shutdown => Some(self.worker.patience.get()),
         };
         self.log(&end);
         let Self { worker, mut stream, dialogue, .. } = self;
@@ -411,12 +402,4 @@ fn may_stay(packet: &Packet<'_>) -> bool {
     let Packet::Publish(publish) = packet else { return false };
     let retained = publish.retain && !publish.payload.is_empty();
     retained || publish.delivery.qos() > QoS::AtMostOnce
-}
-
-/// A second CONNECT is what it is, whatever else is wrong with it [MQTT-3.1.0-2].
-fn undecodable(frame: &Frame<'_>, error: DecodeError) -> ProtocolError {
-    match PacketType::from_first_byte(frame.first_byte) {
-        Some(PacketType::Connect) => ProtocolError::SecondConnect,
-        Some(_) | None => error.into(),
-    }
 }

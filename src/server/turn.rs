@@ -10,17 +10,17 @@ use crate::auth::{Authenticator, Rejected};
 use crate::change::{CommitNumber, Subscription};
 use crate::message::{AsItCame, Payload, Publication};
 use crate::packet::{
-    Auth, DecodeError, Delivery, FilterRequest, Packet, PacketId, ProtocolVersion, PubAck, PubComp,
-    PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck,
-    Unsubscribe, UserProperties,
+    Auth, DecodeError, Delivery, FilterRequest, Frame, Packet, PacketId, PacketType,
+    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck,
+    Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
 };
-use crate::router::{Acknowledged, Attachment, Courier, Episode, Origin, Outcome, Router};
+use crate::router::{Acknowledged, Attachment, Courier, Ending, Episode, Origin, Outcome, Router};
 use crate::session::{Connection, Farewell, ProtocolError, Receipt, Refusal, Subscribed};
 use crate::topic::SubscriptionFilter;
 
 /// Why a connection ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub enum End {
     /// The client said DISCONNECT.
     Farewell(Farewell),
     /// The client did something wrong, or is silent.
@@ -32,6 +32,32 @@ pub(super) enum End {
     /// Another connection has the Session now.
     Superseded,
     Shutdown,
+}
+
+impl End {
+    /// What becomes of the Session, and the last packet its client gets.
+    #[must_use]
+    pub fn ending(&self, connection: &Connection) -> (Ending, Vec<u8>) {
+        match self {
+            Self::Farewell(farewell) => (Ending::Farewell(*farewell), Vec::new()),
+            Self::Closed | Self::Superseded => (Ending::Lost, Vec::new()),
+            Self::Protocol(error) => (Ending::Lost, connection.goodbye(error)),
+            Self::Unproven(_) => {
+                (Ending::Lost, connection.goodbye(&ProtocolError::AuthenticationFailed))
+            }
+            Self::Shutdown => (Ending::Shutdown, connection.goodbye(&ProtocolError::ShuttingDown)),
+        }
+    }
+
+    /// A packet that cannot be decoded. A second CONNECT is what it is, whatever else is wrong with
+    /// it [MQTT-3.1.0-2].
+    #[must_use]
+    pub fn undecodable(frame: &Frame<'_>, error: DecodeError) -> Self {
+        match PacketType::from_first_byte(frame.first_byte) {
+            Some(PacketType::Connect) => ProtocolError::SecondConnect.into(),
+            Some(_) | None => error.into(),
+        }
+    }
 }
 
 impl From<ProtocolError> for End {
@@ -54,15 +80,15 @@ impl From<DecodeError> for End {
 
 /// What a connected client and its Session say to each other.
 #[derive(Debug)]
-pub(super) struct Dialogue {
-    pub(super) attachment: Attachment,
-    pub(super) connection: Connection,
+pub struct Dialogue {
+    pub attachment: Attachment,
+    pub connection: Connection,
     /// Retained Messages are still to be sent.
-    pub(super) replaying: bool,
+    pub replaying: bool,
     /// Of a client whose CONNECT named an Authentication Method.
-    pub(super) authentication: Option<Box<Authentication>>,
+    pub authentication: Option<Box<Authentication>>,
     /// In which scarcity of memory a message of the client stayed in it.
-    pub(super) filled_in: Option<Episode>,
+    pub filled_in: Option<Episode>,
 }
 
 impl Dialogue {
@@ -77,12 +103,12 @@ impl Dialogue {
 
 /// The answers of one turn, encoded.
 #[derive(Debug)]
-pub(super) struct Answers {
-    pub(super) bytes: Vec<u8>,
+pub struct Answers {
+    pub bytes: Vec<u8>,
     /// What they promise is kept under this number.
-    pub(super) commit: CommitNumber,
+    pub commit: CommitNumber,
     /// Something was acknowledged, which the router answers by itself.
-    pub(super) acknowledged: bool,
+    pub acknowledged: bool,
 }
 
 /// What a PUBLISH is answered with.
@@ -92,17 +118,21 @@ struct PublishAnswer {
 }
 
 /// A dialogue and what its packets work with.
-pub(super) struct Turn<'a> {
-    pub(super) dialogue: &'a mut Dialogue,
-    pub(super) router: &'a Router,
-    pub(super) authenticator: &'a Authenticator,
-    pub(super) courier: &'a mut Courier,
-    pub(super) answers: &'a mut Answers,
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pub dialogue: &'a mut Dialogue,
+    pub router: &'a Router,
+    pub authenticator: &'a Authenticator,
+    pub courier: &'a mut Courier,
+    pub answers: &'a mut Answers,
 }
 
 impl Turn<'_> {
     /// `whole` is the packet as it came.
-    pub(super) fn packet(&mut self, packet: &Packet<'_>, whole: &[u8]) -> Result<(), End> {
+    ///
+    /// # Errors
+    /// The connection ends, after the answers.
+    pub fn packet(&mut self, packet: &Packet<'_>, whole: &[u8]) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => self.publish(publish, whole),
             Packet::PubAck(ack) => self.acknowledged(Acknowledged::PubAck(ack.id)),

@@ -19,7 +19,8 @@ use crate::change::SessionExpiry;
 use crate::message::Message;
 use crate::packet::{
     AuthenticationData, ClientId, ConnAck, ConnAckCode, ConnAckProperties, Connect,
-    ConnectReturnCode, ProtocolVersion, ReasonCode, ReceiveMaximum, Will as WillRequest,
+    ConnectReturnCode, DecodeError, ProtocolVersion, ReasonCode, ReceiveMaximum,
+    Will as WillRequest, claimed_version,
 };
 use crate::topic::TopicName;
 
@@ -322,6 +323,24 @@ fn connack<'a>(
 pub fn maximum_packet_size(connect: &Connect<'_>) -> usize {
     let size = connect.properties.maximum_packet_size;
     size.map_or(usize::MAX, |size| usize::try_from(size.get()).unwrap_or(usize::MAX))
+}
+
+/// The version to refuse a CONNECT in that cannot be decoded: the one it names. What is no CONNECT
+/// at all has none and is only closed.
+#[must_use]
+pub fn version_to_refuse(bytes: &[u8], error: &DecodeError) -> Option<ProtocolVersion> {
+    match error {
+        // Level 6 and above will know what 5.0 knows; lower ones than 3 know what 3.1.1 knows
+        // [MQTT-3.1.2-2].
+        DecodeError::UnsupportedProtocolVersion { level } if *level > 5 => {
+            Some(ProtocolVersion::V5)
+        }
+        DecodeError::UnsupportedProtocolVersion { .. } => Some(ProtocolVersion::V311),
+        DecodeError::Malformed(_) | DecodeError::Protocol(_) | DecodeError::TooLarge { .. } => {
+            claimed_version(bytes)
+        }
+        DecodeError::UnsupportedProtocolName | DecodeError::NotConnect { .. } => None,
+    }
 }
 
 /// Appends the CONNACK that refuses a connection to `out`, if this version has one for it: without
