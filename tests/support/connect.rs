@@ -1,5 +1,7 @@
 //! What a test's client says in its CONNECT.
 
+#![allow(dead_code, reason = "no test says everything that can be said")]
+
 use super::wire::{Properties, SESSION_EXPIRY_INTERVAL, Value, Version, binary, packet, text};
 
 /// A CONNECT under construction: Clean Start, no keep alive, no Will until told otherwise.
@@ -12,6 +14,10 @@ pub(crate) struct Connect {
     will: Option<Will>,
     properties: Properties,
     username: Option<String>,
+    password: Option<Vec<u8>>,
+    /// Another Protocol Name and Level than those of the version.
+    protocol: Option<(String, u8)>,
+    toggled_flags: u8,
 }
 
 /// A Will Message; `retain` makes it a Retained Message.
@@ -40,8 +46,17 @@ impl Will {
         self
     }
 
-    pub(crate) fn property(mut self, id: u8, value: Value) -> Self {
-        self.properties.0.push((id, value));
+    pub(crate) fn qos(mut self, qos: u8) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    pub(crate) fn property(self, id: u8, value: Value) -> Self {
+        self.with((id, value))
+    }
+
+    pub(crate) fn with(mut self, property: (u8, Value)) -> Self {
+        self.properties.0.push(property);
         self
     }
 }
@@ -56,6 +71,9 @@ impl Connect {
             will: None,
             properties: Properties::default(),
             username: None,
+            password: None,
+            protocol: None,
+            toggled_flags: 0,
         }
     }
 
@@ -73,6 +91,11 @@ impl Connect {
         self
     }
 
+    pub(crate) fn no_clean_start(mut self) -> Self {
+        self.clean_start = false;
+        self
+    }
+
     pub(crate) fn keep_alive(mut self, seconds: u16) -> Self {
         self.keep_alive = seconds;
         self
@@ -86,11 +109,32 @@ impl Connect {
     /// With a password, whatever it is.
     pub(crate) fn username(mut self, username: &str) -> Self {
         self.username = Some(username.to_owned());
+        self.password(b"password")
+    }
+
+    pub(crate) fn password(mut self, password: &[u8]) -> Self {
+        self.password = Some(password.to_owned());
         self
     }
 
-    pub(crate) fn property(mut self, id: u8, value: Value) -> Self {
-        self.properties.0.push((id, value));
+    pub(crate) fn property(self, id: u8, value: Value) -> Self {
+        self.with((id, value))
+    }
+
+    pub(crate) fn with(mut self, property: (u8, Value)) -> Self {
+        self.properties.0.push(property);
+        self
+    }
+
+    /// Another Protocol Name and Level than those of the version.
+    pub(crate) fn protocol(mut self, name: &str, level: u8) -> Self {
+        self.protocol = Some((name.to_owned(), level));
+        self
+    }
+
+    /// Connect Flags other than those that fit the payload.
+    pub(crate) fn toggle_flags(mut self, bits: u8) -> Self {
+        self.toggled_flags = bits;
         self
     }
 
@@ -112,12 +156,17 @@ impl Connect {
             payload.extend(binary(will.payload.as_bytes()));
         }
         if let Some(username) = &self.username {
-            flags |= 0xC0;
+            flags |= 0x80;
             payload.extend(text(username));
-            payload.extend(binary(b"password"));
         }
+        if let Some(password) = &self.password {
+            flags |= 0x40;
+            payload.extend(binary(password));
+        }
+        let (name, level) =
+            self.protocol.as_ref().map_or((name, level), |(name, level)| (name, *level));
         let mut body = text(name);
-        body.extend([level, flags]);
+        body.extend([level, flags ^ self.toggled_flags]);
         body.extend(self.keep_alive.to_be_bytes());
         if v5 {
             body.extend(self.properties.encode());

@@ -1,5 +1,7 @@
 //! MQTT packets as bytes, written from the standard and not from the broker's codec.
 
+#![allow(dead_code, reason = "no test needs every part of every packet")]
+
 /// Which protocol a test's client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -24,15 +26,20 @@ pub(crate) enum Value {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Properties(pub(crate) Vec<(u8, Value)>);
 
+pub(crate) const PAYLOAD_FORMAT_INDICATOR: u8 = 0x01;
+pub(crate) const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
 pub(crate) const CONTENT_TYPE: u8 = 0x03;
 pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
 pub(crate) const CORRELATION_DATA: u8 = 0x09;
 pub(crate) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 pub(crate) const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
 pub(crate) const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
+pub(crate) const SERVER_KEEP_ALIVE: u8 = 0x13;
+pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
 pub(crate) const WILL_DELAY_INTERVAL: u8 = 0x18;
 pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
 pub(crate) const RESPONSE_INFORMATION: u8 = 0x1A;
+pub(crate) const SERVER_REFERENCE: u8 = 0x1C;
 pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
 pub(crate) const AUTHENTICATION_METHOD: u8 = 0x15;
 pub(crate) const AUTHENTICATION_DATA: u8 = 0x16;
@@ -168,7 +175,9 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
     let mut cursor = Cursor(body);
     match first {
         0x20 => {
-            let session_present = cursor.byte() == 1;
+            let flags = cursor.byte();
+            assert!(flags <= 1, "the broker sent reserved bits in the Connect Acknowledge Flags");
+            let session_present = flags == 1;
             let code = cursor.byte();
             // A refusal may come in the form of another version than the client's.
             let properties = match version {
@@ -180,6 +189,7 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
         0x30..=0x3F => Packet::Publish(decode_publish(first, cursor, version)),
         0x40 | 0x50 | 0x62 | 0x70 => {
             let packet_id = cursor.two();
+            assert!(version == Version::V5 || cursor.0.is_empty(), "a Reason Code before 5.0");
             let code = cursor.byte_if_any();
             let properties = cursor.properties_if_any();
             match first {

@@ -1,0 +1,3 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (3.4 to 3.7).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! AUTH (3.15) and enhanced authentication (4.12).
+
+use crate::vocabulary::*;

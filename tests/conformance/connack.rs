@@ -1,0 +1,3 @@
+//! CONNACK (3.2).
+
+use crate::vocabulary::*;

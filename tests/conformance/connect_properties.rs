@@ -1,0 +1,3 @@
+//! CONNECT: its properties, Will and credentials (3.1).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! Strings, integers and binary data (1.5).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! DISCONNECT (3.14).
+
+use crate::vocabulary::*;

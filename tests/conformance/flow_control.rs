@@ -1,0 +1,3 @@
+//! Flow control (4.9).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! Handling errors (4.13).
+
+use crate::vocabulary::*;

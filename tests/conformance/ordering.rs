@@ -1,0 +1,3 @@
+//! The order of messages (4.6).
+
+use crate::vocabulary::*;

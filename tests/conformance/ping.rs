@@ -1,0 +1,3 @@
+//! PINGREQ and PINGRESP (3.12, 3.13).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! What clients do in practice and brokers get wrong.
+
+use crate::vocabulary::*;

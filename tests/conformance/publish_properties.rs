@@ -1,0 +1,3 @@
+//! PUBLISH: its properties (3.3.2.3).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! Session State (4.1) and network connections (4.2).
+
+use crate::vocabulary::*;

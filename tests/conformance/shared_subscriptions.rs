@@ -1,0 +1,3 @@
+//! Shared Subscriptions (4.8).
+
+use crate::vocabulary::*;

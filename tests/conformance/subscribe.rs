@@ -1,0 +1,3 @@
+//! SUBSCRIBE and SUBACK (3.8, 3.9).
+
+use crate::vocabulary::*;

@@ -1,0 +1,3 @@
+//! Topic Names and Topic Filters (4.7).
+
+use crate::vocabulary::*;

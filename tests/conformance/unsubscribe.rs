@@ -1,0 +1,3 @@
+//! UNSUBSCRIBE and UNSUBACK (3.10, 3.11).
+
+use crate::vocabulary::*;
