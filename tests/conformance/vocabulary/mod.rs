@@ -38,7 +38,8 @@ pub(crate) use said::{
 };
 pub(crate) use wire::{Message, Packet, Value, Version};
 pub(crate) use world::{
-    World, everywhere, everywhere_with, really, really_with, with_clock, with_clock_and,
+    World, everywhere, everywhere_in_both, everywhere_with, really, really_with, with_clock,
+    with_clock_and, with_clock_in_both,
 };
 
 pub(crate) use Version::{V5, V31, V311};

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use dunlin::config::{Config, Overrides};
 
+use super::BOTH;
 use super::broker::{Broker, Folder};
 use super::client::Client;
 use super::clockwork::Clockwork;
 use super::connect::Connect;
 use super::real::Socket;
-use super::said::connack;
+use super::said::{Subscribe, connack, lasting};
 use super::wire::Version;
 
 /// A broker of a test's own.
@@ -34,6 +35,13 @@ pub(crate) fn everywhere_with(configuration: &str, test: impl Fn(&World)) {
     with_clock_and(configuration, &test);
 }
 
+/// The same for both versions that most rules have in common, each with a broker of its own.
+pub(crate) fn everywhere_in_both(test: impl Fn(&World, Version)) {
+    for version in BOTH {
+        everywhere(|world| test(world, version));
+    }
+}
+
 /// Runs a test on the binary: for what concerns sockets, threads or authentication.
 pub(crate) fn really(test: impl FnOnce(&World)) {
     eprintln!("--- on the binary");
@@ -53,6 +61,12 @@ pub(crate) fn with_clock(test: impl FnOnce(&World)) {
 pub(crate) fn with_clock_and(configuration: &str, test: impl FnOnce(&World)) {
     eprintln!("--- in this thread");
     test(&World::Clockwork(Clockwork::new(&config(configuration))));
+}
+
+pub(crate) fn with_clock_in_both(test: impl Fn(&World, Version)) {
+    for version in BOTH {
+        with_clock(|world| test(world, version));
+    }
 }
 
 fn config(configuration: &str) -> Config {
@@ -86,6 +100,14 @@ impl World {
         let mut client = self.client(version);
         client.send(connect);
         client.expect(connack());
+        client
+    }
+
+    /// A client with a new Session that outlives the connection and has this Subscription.
+    #[track_caller]
+    pub(crate) fn subscriber(&self, version: Version, client_id: &str, to: Subscribe) -> Client {
+        let mut client = self.connect(version, lasting(client_id));
+        client.subscribed(to);
         client
     }
 
