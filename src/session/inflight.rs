@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Entries stand in the order in which they were first sent, which is the order of resending
-//! [MQTT-4.6.0-1]. After a reconnect all of them are still to be resent: they are the tail of the
-//! row, counted by `unsent`, and nothing new is sent before they are.
+//! [MQTT-4.6.0-1]; only those that were released before the last reconnect stand before the others.
+//! After a reconnect all of them are still to be resent: they are the tail of the row, counted by
+//! `unsent`, and nothing new is sent before they are.
 
 use std::collections::VecDeque;
 
@@ -122,6 +123,12 @@ impl Inflight {
 
     /// A new Network Connection: all is to be sent again, none of it counts yet [MQTT-4.4.0-1].
     pub(super) fn reconnect(&mut self) {
+        // A PUBREL behind a PUBLISH would wait until the Receive Maximum lets that one pass
+        // [MQTT-3.3.4-10]. Both keep their own order [MQTT-4.6.0-1] [MQTT-4.6.0-4].
+        self.entries.make_contiguous().sort_by_key(|entry| match entry.stage {
+            Stage::Released => 0,
+            Stage::Published(_) => 1,
+        });
         self.unsent = self.entries.len();
         self.charged = 0;
         for entry in &mut self.entries {

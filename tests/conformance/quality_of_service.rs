@@ -147,8 +147,8 @@ fn v5_mqtt_4_3_3_1_no_identifier_is_used_again_before_pubcomp() {
         taker.expect(pubrel(2));
         taker.cut();
         let mut taker = world.resume(version, lasting("taker"));
-        taker.expect(publish("a").qos(2).id(1).dup());
         taker.expect(pubrel(2));
+        taker.expect(publish("a").qos(2).id(1).dup());
         taker.expect(publish("a").qos(2).id(3).dup());
 
         giver.published(publish("a").qos(2).payload("new"));
@@ -418,9 +418,9 @@ fn v5_mqtt_4_4_0_1_what_is_unacknowledged_is_sent_again_at_a_reconnect() {
 
         let mut taker = world.resume(version, lasting("taker"));
 
+        taker.expect(pubrel(3));
         taker.expect(publish("a").qos(1).id(1).payload("0").dup());
         taker.expect(publish("a").qos(2).id(2).payload("1").dup());
-        taker.expect(pubrel(3));
         taker.expect(publish("a").qos(2).id(5).payload("4").dup());
         taker.expect_nothing();
     });

@@ -27,8 +27,8 @@ fn v311_mqtt_4_1_0_1_a_session_keeps_its_state_between_two_connections() {
 
         let mut taker = world.resume(version, lasting("taker"));
 
-        taker.expect(publish("a/1").qos(1).id(1).dup());
         taker.expect(pubrel(2));
+        taker.expect(publish("a/1").qos(1).id(1).dup());
         taker.expect(publish("a/3").qos(2).id(3).dup());
         taker.expect(publish("a/4").qos(1));
         taker.send(publish("b").qos(2).id(9).dup());

@@ -96,7 +96,7 @@ struct Model {
     room: Room,
     next_number: usize,
     queue: VecDeque<Offered>,
-    /// In the order in which they were begun.
+    /// In the order in which they were begun; at a reconnect what was released comes before.
     open: Vec<(PacketId, Open)>,
     /// Identifiers still to be sent again on this connection, in order.
     unsent: VecDeque<PacketId>,
@@ -393,6 +393,7 @@ impl Model {
         self.disconnect();
         self.desk.resume();
         self.terms = Some(terms(receive_maximum));
+        self.open.sort_by_key(|(_, open)| !open.released);
         self.unsent = self.open.iter().map(|(id, _)| *id).collect();
         self.pump();
     }

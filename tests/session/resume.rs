@@ -24,12 +24,28 @@ fn all_that_is_open_is_sent_again_in_order_with_dup_and_its_old_id() {
     desk.resume();
 
     let expected = [
-        again(&at_least_once(1, "a")),
         Sent::PubRel(id(2)),
+        again(&at_least_once(1, "a")),
         again(&exactly_once(3, "c")),
         again(&at_least_once(4, "d")),
     ];
     assert_eq!(desk.all(&terms(8)), expected);
+}
+
+// [MQTT-3.3.4-10]
+#[test]
+fn a_pubrel_waits_for_no_publish_that_the_receive_maximum_holds_back() {
+    let mut desk = Desk::new();
+    for (text, qos) in [("a", ONE), ("b", ONE), ("c", TWO), ("d", TWO)] {
+        desk.offer(text, qos, &terms(4));
+    }
+    pubrec(&mut desk, 3);
+    pubrec(&mut desk, 4);
+
+    desk.resume();
+
+    let expected = [Sent::PubRel(id(3)), Sent::PubRel(id(4)), again(&at_least_once(1, "a"))];
+    assert_eq!(desk.all(&terms(1)), expected);
 }
 
 // [MQTT-4.4.0-1]: at no other time.
