@@ -173,8 +173,18 @@ impl Broker {
                 busy |= self.poll(at);
             }
             self.begin_turn();
+            let before = self.written();
             while self.router.flush_dirty(&mut self.courier, &mut self.flushing, Waker::noop()) {}
+            busy |= self.written() > before;
         }
+    }
+
+    /// How many bytes the clients have not read.
+    fn written(&self) -> usize {
+        self.connections
+            .iter()
+            .map(|connection| connection.wire.0.lock().unwrap().bytes.len())
+            .sum()
     }
 
     /// One turn of a connection. Whether anything was done.
@@ -194,10 +204,12 @@ impl Broker {
                 } else {
                     self.packets(at, &mut dialogue, &input)
                 };
-                let busy = dialogue.replaying || !matches!(turned, Ok(0));
+                let mut busy = !matches!(turned, Ok(0));
                 if dialogue.replaying {
                     let step = self.router.replay(&mut self.courier, &dialogue.attachment);
-                    dialogue.replaying = !matches!(step, Step::Done);
+                    dialogue.replaying = step != Step::Done;
+                    // One that waits goes on when something else has happened.
+                    busy |= step == Step::More;
                 }
                 self.connections[at].stage = Stage::Connected(dialogue);
                 if let Err(end) = turned {
