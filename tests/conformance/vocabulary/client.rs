@@ -148,6 +148,12 @@ impl Client {
         }
     }
 
+    /// All that comes until the broker closes the connection.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<Packet> {
+        std::iter::from_fn(|| self.next_or_end()).collect()
+    }
+
     /// Breaks off without a DISCONNECT.
     pub(crate) fn cut(mut self) {
         self.line.cut();
