@@ -140,6 +140,16 @@ impl Client {
         self.closes();
     }
 
+    /// The broker takes no such CONNECT: in 5.0 it says so by a CONNACK with this Reason Code,
+    /// before it closes without a word.
+    #[track_caller]
+    pub(crate) fn rejected(&mut self, code: u8) {
+        if self.version == Version::V5 {
+            self.expect(connack().code(code));
+        }
+        self.closes();
+    }
+
     /// The broker closes the connection without another word.
     #[track_caller]
     pub(crate) fn closes(&mut self) {

@@ -69,6 +69,11 @@ pub(crate) fn with_clock_in_both(test: impl Fn(&World, Version)) {
     }
 }
 
+/// The configuration of one listener that lets everybody in and has these keys besides.
+pub(crate) fn listener(keys: &str) -> String {
+    format!("[[listener]]\naddress = \"127.0.0.1:0\"\nanonymous = true\n{keys}\n")
+}
+
 fn config(configuration: &str) -> Config {
     let folder = Folder::new();
     let file = folder.path.join("dunlin.toml");
