@@ -29,6 +29,7 @@ mod ordering;
 mod packet_format;
 mod ping;
 mod practice;
+mod properties;
 mod publish;
 mod publish_properties;
 mod quality_of_service;
