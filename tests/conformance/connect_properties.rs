@@ -1,3 +1,453 @@
-//! CONNECT: its properties, Will and credentials (3.1).
+//! CONNECT: its properties and what the broker keeps to because of them (3.1.2.11).
 
 use crate::vocabulary::*;
+
+#[test]
+fn v5_mqtt_3_1_2_23_a_session_lasts_as_long_as_its_interval() {
+    with_clock(|world| {
+        let connect = || connect("c").no_clean_start().with(session_expiry_interval(10));
+        let mut client = world.connect(V5, connect());
+        client.subscribed(subscribe("t").qos(1));
+        // The time it is connected does not count.
+        world.pass(100);
+        client.cut();
+        world.pass(9);
+        world.resume(V5, connect()).leave();
+        world.pass(9);
+        world.resume(V5, connect()).leave();
+
+        world.pass(11);
+
+        world.connect(V5, connect()).leave();
+    });
+}
+
+/// 5.0 s3.1.2.11.2: absent it is 0.
+#[test]
+fn v5_mqtt_3_1_2_23_without_an_interval_a_session_ends_with_its_connection() {
+    everywhere(|world| {
+        for connect in [
+            connect("c").no_clean_start(),
+            connect("c").no_clean_start().with(session_expiry_interval(0)),
+        ] {
+            let mut client = world.connect(V5, connect.clone());
+            client.subscribed(subscribe("t").qos(1));
+            client.cut();
+
+            world.connect(V5, connect).leave();
+        }
+    });
+}
+
+/// 5.0 s3.1.2.11.2: 0xFFFFFFFF.
+#[test]
+fn v5_mqtt_3_1_2_23_the_longest_interval_has_no_end() {
+    with_clock_and("session.expiry_max = \"never\"", |world| {
+        let connect = || connect("c").no_clean_start().with(session_expiry_interval(u32::MAX));
+        let mut client = world.client(V5);
+        client.send(connect());
+        client.expect(connack().without(wire::SESSION_EXPIRY_INTERVAL));
+        client.leave();
+
+        world.pass(3_600 * 24);
+
+        world.resume(V5, connect()).leave();
+    });
+}
+
+/// 5.0 s3.2.2.3.2: the server may hold it for less, and says so.
+#[test]
+fn v5_s3_2_2_3_2_a_shorter_interval_than_asked_for_is_announced_and_kept() {
+    with_clock_and("session.expiry_max = \"1m\"", |world| {
+        let connect =
+            |seconds| connect("c").no_clean_start().with(session_expiry_interval(seconds));
+        for (asked, lasts) in [(61, 60), (u32::MAX, 60)] {
+            let mut client = world.client(V5);
+            client.send(connect(asked));
+            client.expect(connack().with(session_expiry_interval(lasts)));
+            client.leave();
+            world.pass(59);
+            world.resume(V5, connect(asked)).leave();
+            world.pass(61);
+        }
+        let mut client = world.client(V5);
+        client.send(connect(60));
+        client.expect(connack().without(wire::SESSION_EXPIRY_INTERVAL));
+    });
+}
+
+/// 5.0 s3.1.2.11.3 to s3.1.2.11.10: what these properties may not say, by the Reason Code.
+#[test]
+fn v5_s3_1_2_11_a_forbidden_value_is_a_protocol_error() {
+    everywhere(|world| {
+        for property in [
+            receive_maximum(0),
+            maximum_packet_size(0),
+            request_response_information(2),
+            request_response_information(0xFF),
+            request_problem_information(2),
+            authentication_data(b"data"),
+        ] {
+            let mut stranger = world.client(V5);
+
+            stranger.send(connect("c").with(property));
+
+            stranger.refused(0x82);
+        }
+    });
+}
+
+#[test]
+fn v5_s3_1_2_11_the_values_at_the_limits_are_taken() {
+    everywhere(|world| {
+        for property in [
+            receive_maximum(1),
+            receive_maximum(u16::MAX),
+            maximum_packet_size(100),
+            maximum_packet_size(u32::MAX),
+            topic_alias_maximum(0),
+            topic_alias_maximum(u16::MAX),
+            request_response_information(0),
+            request_response_information(1),
+            request_problem_information(0),
+            request_problem_information(1),
+            session_expiry_interval(0),
+            user_property("", ""),
+        ] {
+            world.connect(V5, connect("c").with(property)).leave();
+        }
+    });
+}
+
+/// 5.0 s3.1.2.11.3; absent it is 65,535, of which dunlin uses `session.inflight_max`.
+#[test]
+fn v5_s3_1_2_11_3_no_more_messages_are_open_than_the_receive_maximum() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, connect("c").with(receive_maximum(2)));
+        client.subscribed(subscribe("t").qos(2));
+        let mut publisher = world.connected(V5, "publisher");
+        for (number, qos) in [("1", 1), ("2", 2), ("3", 1), ("4", 2)] {
+            publisher.published(publish("t").payload(number).qos(qos));
+        }
+        publisher.published(publish("t").payload("free"));
+
+        client.expect(publish("t").payload("1").qos(1).id(1));
+        client.expect(publish("t").payload("2").qos(2).id(2));
+        // QoS 0 does not count.
+        client.expect(publish("t").payload("free"));
+        client.expect_nothing();
+        client.send(puback(1));
+        client.expect(publish("t").payload("3").qos(1));
+        client.send(pubrec(2));
+        client.expect(pubrel(2));
+        client.expect_nothing();
+        client.send(pubcomp(2));
+        client.expect(publish("t").payload("4").qos(2));
+    });
+}
+
+/// A client to whom the broker may send packets of so many bytes.
+fn narrow(world: &World, client_id: &str, bytes: u32) -> Client {
+    world.connect(V5, connect(client_id).with(maximum_packet_size(bytes)))
+}
+
+/// Takes a message to the end of its exchange, and gives the length of its packet.
+#[track_caller]
+fn take(client: &mut Client, payload_bytes: usize) -> usize {
+    let message = client.message();
+    assert_eq!(message.payload.len(), payload_bytes);
+    let (length, id) = (client.last_bytes.len(), message.packet_id);
+    match message.qos {
+        0 => {}
+        1 => client.send(puback(id)),
+        _ => {
+            client.send(pubrec(id));
+            client.expect(pubrel(id));
+            client.send(pubcomp(id));
+        }
+    }
+    length
+}
+
+/// All bytes of a packet count. One that is too long is dropped for this client only.
+#[test]
+fn v5_mqtt_3_1_2_24_no_packet_is_longer_than_the_clients_maximum() {
+    everywhere(|world| {
+        let mut small = narrow(world, "small", 200);
+        let mut others = [world.connected(V5, "wide"), world.connected(V311, "old")];
+        let mut publisher = world.connected(V5, "publisher");
+        for qos in 0..=2 {
+            small.subscribed(subscribe("t").qos(qos));
+            for other in &mut others {
+                other.subscribed(subscribe("t").qos(qos));
+            }
+            // The fixed header takes 3 bytes, the topic 3, no properties 1, a Packet Identifier 2.
+            let fits = if qos == 0 { 193 } else { 191 };
+            for length in [fits, fits + 1, 10, 2_000, fits] {
+                publisher.published(publish("t").payload(vec![b'x'; length]).qos(qos));
+
+                for other in &mut others {
+                    take(other, length);
+                }
+                if length <= fits {
+                    let whole = take(&mut small, length);
+                    assert_eq!(whole == 200, length == fits);
+                }
+            }
+            small.expect_nothing();
+        }
+    });
+}
+
+/// What the broker adds counts too: here a Subscription Identifier of two bytes.
+#[test]
+fn v5_mqtt_3_1_2_24_a_subscription_identifier_counts() {
+    everywhere(|world| {
+        let mut small = narrow(world, "small", 200);
+        small.subscribed(subscribe("t").qos(1).with(subscription_identifier(1)));
+        let mut publisher = world.connected(V5, "publisher");
+        for (qos, fits) in [(0, 191), (1, 189)] {
+            publisher.published(publish("t").payload(vec![b'x'; fits]).qos(qos));
+            publisher.published(publish("t").payload(vec![b'x'; fits + 1]).qos(qos));
+            publisher.published(publish("t").payload("next").qos(qos));
+
+            assert_eq!(take(&mut small, fits), 200);
+            take(&mut small, 4);
+        }
+    });
+}
+
+/// A Topic Alias is not set where the packet would become too long by it.
+#[test]
+fn v5_mqtt_3_1_2_24_a_topic_alias_makes_no_packet_too_long() {
+    everywhere(|world| {
+        let properties = (maximum_packet_size(200), topic_alias_maximum(2));
+        let connect = connect("small").with(properties.0).with(properties.1);
+        let mut small = world.connect(V5, connect);
+        small.subscribed(subscribe("#"));
+        let mut publisher = world.connected(V5, "publisher");
+        for missing in 0..8 {
+            let topic = format!("topic-{missing}");
+            // Beside the payload there are 3 + 2 + 7 + 1 bytes.
+            publisher.published(publish(&topic).payload(vec![b'x'; 187 - missing]));
+
+            let length = take(&mut small, 187 - missing);
+            assert!((200 - missing..=200).contains(&length), "{length}");
+        }
+        small.expect_nothing();
+    });
+}
+
+/// With a Receive Maximum of 1 a message that counted as open would stop all others.
+#[test]
+fn v5_mqtt_3_1_2_25_a_message_that_is_too_long_counts_as_delivered() {
+    everywhere(|world| {
+        let connect = lasting("small").with(maximum_packet_size(100)).with(receive_maximum(1));
+        let mut small = world.connect(V5, connect.clone());
+        small.subscribed(subscribe("t").qos(2));
+        let mut publisher = world.connected(V5, "publisher");
+        for qos in [1, 2, 1] {
+            // Who published it is not told of any trouble.
+            publisher.published(publish("t").payload(vec![b'x'; 100]).qos(qos));
+        }
+        publisher.published(publish("t").payload("fits").qos(1));
+
+        small.expect(publish("t").payload("fits").qos(1));
+        small.cut();
+        // Nor is it sent when the client is back and would take it.
+        let mut wide = world.resume(V5, lasting("small"));
+        wide.expect(publish("t").payload("fits").qos(1).dup());
+        wide.expect_nothing();
+    });
+}
+
+/// Nor does one that waited while the client took longer ones, or that was retained.
+#[test]
+fn v5_mqtt_3_1_2_25_a_kept_message_that_is_too_long_is_left_out() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, lasting("c"));
+        client.subscribed(subscribe("t").qos(1));
+        client.leave();
+        let mut publisher = world.connected(V5, "publisher");
+        publisher.published(publish("t").payload(vec![b'x'; 100]).qos(1));
+        publisher.published(publish("t").payload("fits").qos(1));
+        publisher.published(publish("kept/long").payload(vec![b'x'; 100]).retain().qos(1));
+        publisher.published(publish("kept/short").retain().qos(1));
+
+        let narrow = lasting("c").with(maximum_packet_size(100)).with(receive_maximum(1));
+        let mut client = world.resume(V5, narrow);
+
+        client.expect(publish("t").payload("fits").qos(1));
+        client.subscribed(subscribe("kept/+"));
+        client.expect(publish("kept/short").retain());
+        client.expect_nothing();
+    });
+}
+
+/// The answer to the CONNECT is a packet too.
+#[test]
+fn v5_mqtt_3_1_2_24_a_client_without_room_for_its_connack_is_not_served() {
+    everywhere(|world| {
+        let mut stranger = world.client(V5);
+        stranger.send(connect("c").with(maximum_packet_size(15)));
+        stranger.refused(0x95);
+        assert!(stranger.last_bytes.len() <= 15);
+
+        let mut stranger = world.client(V5);
+        stranger.send(connect("c").with(maximum_packet_size(4)));
+        stranger.closes();
+    });
+}
+
+/// The Topic Alias of the packet that comes next.
+fn alias(client: &mut Client) -> Option<u16> {
+    let message = client.message();
+    match message.properties.all(wire::TOPIC_ALIAS)[..] {
+        [] => None,
+        [Value::Two(alias)] => Some(*alias),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn v5_mqtt_3_1_2_26_no_topic_alias_is_above_the_clients_maximum() {
+    everywhere_with("limits.topic_aliases_out_max = 10", |world| {
+        let mut publisher = world.connected(V5, "publisher");
+        for (maximum, at_most) in [(1, 1), (3, 3), (u16::MAX, 10)] {
+            let mut client = world.connect(V5, connect("c").with(topic_alias_maximum(maximum)));
+            client.subscribed(subscribe("#").qos(1));
+            let mut seen = Vec::new();
+            for topic in (0..40).map(|number| format!("a/long/topic/{}", number % 15)) {
+                publisher.published(publish(&topic).qos(1));
+                seen.extend(alias(&mut client));
+            }
+
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, (1..=at_most).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn v5_mqtt_3_1_2_27_without_a_maximum_no_topic_alias_is_sent() {
+    everywhere(|world| {
+        let mut publisher = world.connected(V5, "publisher");
+        for connect in [connect("c"), connect("c").with(topic_alias_maximum(0))] {
+            let mut client = world.connect(V5, connect);
+            client.subscribed(subscribe("#").qos(1));
+            for _ in 0..5 {
+                publisher.published(publish("a/long/topic").qos(1));
+                assert_eq!(alias(&mut client), None);
+            }
+        }
+    });
+}
+
+/// It begins the topics that are the client's own (5.0 s4.10.1).
+#[test]
+fn v5_mqtt_3_1_2_28_response_information_is_for_who_asks() {
+    everywhere(|world| {
+        for connect in [connect("c"), connect("c").with(request_response_information(0))] {
+            let mut client = world.client(V5);
+            client.send(connect);
+            client.expect(connack().without(wire::RESPONSE_INFORMATION));
+        }
+
+        let mut client = world.client(V5);
+        client.send(connect("c").with(request_response_information(1)));
+        client.expect(connack().with(response_information("response/c")));
+    });
+}
+
+/// The Reason Strings and User Properties of what comes next, which has this Reason Code.
+#[track_caller]
+fn explanations(client: &mut Client, expected: u8) -> usize {
+    let (code, properties) = match client.next() {
+        Packet::PubAck { code, properties, .. }
+        | Packet::PubRec { code, properties, .. }
+        | Packet::PubComp { code, properties, .. }
+        | Packet::PubRel { code, properties, .. } => (code, properties),
+        Packet::SubAck { codes, properties, .. } | Packet::UnsubAck { codes, properties, .. } => {
+            (codes[0], properties)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code, expected);
+    properties.all(wire::REASON_STRING).len() + properties.all(wire::USER_PROPERTY).len()
+}
+
+/// Each refusal that does not end the connection.
+fn refusals(client: &mut Client) -> Vec<usize> {
+    let mut found = Vec::new();
+    client.send(publish("$SYS/x").qos(1));
+    found.push(explanations(client, 0x87));
+    client.send(publish("$SYS/x").qos(2));
+    found.push(explanations(client, 0x87));
+    client.send(subscribe("a/#/b"));
+    found.push(explanations(client, 0x8F));
+    client.send(pubrel(77));
+    found.push(explanations(client, 0x92));
+    client.send(unsubscribe("a/#/b"));
+    found.push(explanations(client, 0x8F));
+    client.send(pubrec(78));
+    found.push(explanations(client, 0x92));
+    found
+}
+
+/// Explanations are left to what may have them all the same.
+#[test]
+fn v5_mqtt_3_1_2_29_who_wants_no_problem_information_gets_none() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, connect("c").with(request_problem_information(0)));
+        assert_eq!(refusals(&mut client), [0; 6]);
+
+        // Who does not say so gets it (5.0 s3.1.2.11.7).
+        for connect in [connect("c"), connect("c").with(request_problem_information(1))] {
+            let mut client = world.connect(V5, connect);
+            assert_eq!(refusals(&mut client)[..3], [1; 3]);
+        }
+    });
+}
+
+/// A message's own User Properties are not the broker's.
+#[test]
+fn v5_mqtt_3_1_2_29_the_properties_of_messages_are_no_problem_information() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, connect("c").with(request_problem_information(0)));
+        client.subscribed(subscribe("t"));
+
+        let message = publish("t").with(user_property("a", "b"));
+        world.connected(V5, "publisher").published(message.clone());
+
+        client.expect(message);
+    });
+}
+
+/// dunlin takes anything else for a Protocol Error.
+#[test]
+fn v5_mqtt_3_1_2_30_before_its_connack_a_client_sends_auth_or_disconnect_only() {
+    const GUARDED: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
+        [[listener.credential]]\nusername = \"user\"\npassword = \"pencil\"\n";
+    really_with(GUARDED, |world| {
+        let mut watcher = world.connected(V5, "watcher");
+        watcher.subscribed(subscribe("#"));
+        let others: [&dyn Said; 4] =
+            [&publish("t").retain(), &subscribe("t"), &pingreq(), &connect("c")];
+        for other in others {
+            let mut client = world.client(V5);
+            client.send(connect("c").with(authentication_method("SCRAM-SHA-256")));
+            client.expect(auth(0x18).with(authentication_method("SCRAM-SHA-256")));
+
+            client.send_all(&[other]);
+
+            client.refused(0x82);
+            watcher.expect_nothing();
+        }
+        let mut client = world.client(V5);
+        client.send(connect("c").with(authentication_method("SCRAM-SHA-256")));
+        client.expect(auth(0x18).with(authentication_method("SCRAM-SHA-256")));
+        client.send(disconnect());
+        client.closes();
+    });
+}

@@ -92,8 +92,9 @@ impl Client {
         }
     }
 
+    /// The next packet, or nothing if the broker closes the connection.
     #[track_caller]
-    fn next_or_end(&mut self) -> Option<Packet> {
+    pub(crate) fn next_or_end(&mut self) -> Option<Packet> {
         loop {
             if let Some((packet, length)) = decode(&self.received, self.version) {
                 self.last_bytes = self.received.drain(..length).collect();
