@@ -25,6 +25,12 @@ pub(super) fn packet_length(remaining: usize) -> usize {
     1 + var_int_length(remaining) + remaining
 }
 
+/// The length of a SUBACK or UNSUBACK of 5.0 with so many Reason Codes and no properties.
+pub fn suback_length(codes: usize) -> usize {
+    // After the Packet Identifier and the Property Length.
+    packet_length(2 + 1 + codes)
+}
+
 /// Writes the first byte and the Remaining Length.
 #[inline]
 pub(super) fn put_fixed_header(out: &mut impl Sink, first_byte: u8, remaining: usize) {

@@ -50,6 +50,7 @@ pub use conn_ack::{ConnAck, ConnAckCode, ConnAckProperties};
 pub use connect::{Connect, ConnectProperties, Will, WillProperties, claimed_version};
 pub use decoder::{Frame, Framing, PACKET_BYTES_MAX, Packet, frame};
 pub use disconnect::Disconnect;
+pub use encoder::suback_length;
 pub use error::{DecodeError, MalformedPacket, PropertyPlace, ProtocolViolation};
 pub use forwarded::{Forwarded, ForwardedParts, ForwardedProperties};
 pub use identity::{Identity, UserName};

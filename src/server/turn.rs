@@ -311,6 +311,7 @@ impl Turn<'_> {
         let mut first_refusal = None;
         let connection = &self.dialogue.connection;
         connection.check_subscription_id(subscribe.subscription_id)?;
+        connection.check_answer(subscribe.filters.clone().count())?;
         let max = self.router.limits().session.subscriptions_max;
         for (index, request) in subscribe.filters.clone().enumerate() {
             let options = self.dialogue.connection.grant(request.options);
@@ -364,6 +365,7 @@ impl Turn<'_> {
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<(), End> {
+        self.dialogue.connection.check_answer(unsubscribe.filters.clone().count())?;
         let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
         for text in unsubscribe.filters.clone() {
             let code = match SubscriptionFilter::parse(text) {

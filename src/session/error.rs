@@ -89,6 +89,8 @@ pub enum ProtocolError {
     WillQoS { qos: u8, max: u8 },
     #[error("the CONNACK takes {length} bytes, and the client's Maximum Packet Size is {maximum}")]
     ConnAckTooLarge { length: usize, maximum: usize },
+    #[error("the answer takes {length} bytes, and the client's Maximum Packet Size is {maximum}")]
+    AnswerTooLarge { length: usize, maximum: usize },
     #[error("Will Retain is set, but this listener has listener.retain = false")]
     WillRetain,
     #[error(
@@ -150,7 +152,9 @@ impl ProtocolError {
             Self::SubscriptionIdsOff => ReasonCode::SubscriptionIdentifiersNotSupported,
             Self::Announced(refusal) => refusal.reason(),
             Self::VersionNotServed { .. } => ReasonCode::UnsupportedProtocolVersion,
-            Self::ConnAckTooLarge { .. } => ReasonCode::PacketTooLarge,
+            Self::ConnAckTooLarge { .. } | Self::AnswerTooLarge { .. } => {
+                ReasonCode::PacketTooLarge
+            }
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
             Self::Stalled | Self::MemoryFull | Self::WillTooLarge { .. } => {
                 ReasonCode::QuotaExceeded

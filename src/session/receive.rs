@@ -14,7 +14,7 @@ use super::topic_alias::TopicAliases;
 use crate::change::SessionExpiry;
 use crate::packet::{
     Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, ReasonCode, SubscriptionId,
-    SubscriptionOptions,
+    SubscriptionOptions, suback_length,
 };
 use crate::topic::{SubscriptionFilter, TopicName};
 
@@ -190,6 +190,19 @@ impl Connection {
     /// Ends the connection.
     pub fn check_subscription_id(&self, id: Option<SubscriptionId>) -> Result<(), ProtocolError> {
         self.features.check_subscription_id(id)
+    }
+
+    /// Checks that the client takes a SUBACK or UNSUBACK with so many Reason Codes, of which none
+    /// can be left out [MQTT-3.8.4-6] [MQTT-3.1.2-24].
+    ///
+    /// # Errors
+    /// Ends the connection.
+    pub fn check_answer(&self, codes: usize) -> Result<(), ProtocolError> {
+        let (length, maximum) = (suback_length(codes), self.maximum_packet_size);
+        if length > maximum {
+            return Err(ProtocolError::AnswerTooLarge { length, maximum });
+        }
+        Ok(())
     }
 
     /// What a Subscription gets of the options it asked for.

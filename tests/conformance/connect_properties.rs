@@ -284,6 +284,32 @@ fn v5_mqtt_3_1_2_25_a_kept_message_that_is_too_long_is_left_out() {
     });
 }
 
+/// Of each Reason Code a SUBACK or an UNSUBACK has a byte, and they cannot be left out: the client
+/// is told that they are too many.
+#[test]
+fn v5_mqtt_3_1_2_24_an_acknowledgement_that_is_too_long_ends_the_connection() {
+    everywhere(|world| {
+        let many = |count: usize| {
+            (1..count).fold(subscribe("t/0"), |said, number| said.and(&format!("t/{number}")))
+        };
+        let fewer = |count: usize| {
+            (1..count).fold(unsubscribe("t/0"), |said, number| said.and(&format!("t/{number}")))
+        };
+        // Beside the codes there are 5 bytes.
+        let mut client = narrow(world, "c", 40);
+        client.subscribed(many(35));
+        assert_eq!(client.last_bytes.len(), 40);
+        client.send(fewer(35));
+        client.expect(unsuback(1, &[0; 35]));
+        client.send(many(36));
+        client.ends(0x95);
+
+        let mut client = narrow(world, "c", 40);
+        client.send(fewer(36));
+        client.ends(0x95);
+    });
+}
+
 /// The answer to the CONNECT is a packet too.
 #[test]
 fn v5_mqtt_3_1_2_24_a_client_without_room_for_its_connack_is_not_served() {
