@@ -128,9 +128,14 @@ fn v5_mqtt_3_1_3_2_a_session_is_found_by_its_client_identifier_alone() {
             client.subscribed(subscribe("t").qos(1));
             client.leave();
 
-            let upper = name.to_uppercase();
-            for other in [&upper, &format!("{name} "), &name[1..], &format!("{name}\u{FEFF}")] {
-                let mut stranger = world.connected(version, other);
+            let others = [
+                name.to_uppercase(),
+                name.replace("meter", "mete"),
+                format!("{name} "),
+                format!("{name}\u{FEFF}"),
+            ];
+            for other in others {
+                let mut stranger = world.connected(version, &other);
                 world.connected(version, "publisher").published(publish("t"));
                 stranger.expect_nothing();
                 stranger.leave();
@@ -181,12 +186,11 @@ fn v5_mqtt_3_1_3_5_identifiers_of_1_to_23_letters_and_digits_are_accepted() {
     everywhere(|world| {
         for version in [V31, V311, V5] {
             let letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-            for one in letters.split("").filter(|letter| !letter.is_empty()) {
-                world.connected(version, one).leave();
-            }
             for length in 1..=23 {
-                for start in [0, 20, letters.len() - length] {
-                    world.connected(version, &letters[start..start + length]).leave();
+                let letters: Vec<char> = letters.chars().collect();
+                for name in letters.chunks(length) {
+                    let name: String = name.iter().collect();
+                    world.connected(version, &name).leave();
                 }
             }
         }
