@@ -19,6 +19,7 @@
 mod acknowledgements;
 mod authentication;
 mod connack;
+mod connack_properties;
 mod connect;
 mod connect_payload;
 mod connect_properties;
