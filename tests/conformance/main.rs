@@ -29,6 +29,7 @@ mod data_representation;
 mod disconnect;
 mod flow_control;
 mod handling_errors;
+mod mqtt_3_1;
 mod ordering;
 mod packet_format;
 mod ping;
