@@ -200,6 +200,25 @@ impl Client {
             }
         }
     }
+
+    /// The next packet is this message; acknowledges it to the end.
+    #[track_caller]
+    pub(crate) fn takes(&mut self, publish: Publish) {
+        self.expect(publish);
+        let Some((Packet::Publish(message), _)) = decode(&self.last_bytes, self.version) else {
+            panic!("it was a PUBLISH");
+        };
+        let id = message.packet_id;
+        match message.qos {
+            0 => {}
+            1 => self.send(puback(id)),
+            _ => {
+                self.send(pubrec(id));
+                self.expect(pubrel(id));
+                self.send(pubcomp(id));
+            }
+        }
+    }
 }
 
 impl Subscribe {
