@@ -36,6 +36,7 @@ mod ping;
 mod practice;
 mod properties;
 mod publish;
+mod publish_flow;
 mod publish_properties;
 mod quality_of_service;
 mod retained;
