@@ -27,6 +27,7 @@ mod connect_response;
 mod connect_will;
 mod data_representation;
 mod disconnect;
+mod expiry;
 mod flow_control;
 mod handling_errors;
 mod mqtt_3_1;
