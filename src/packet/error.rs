@@ -78,6 +78,8 @@ pub enum ProtocolViolation {
     PropertyValue { property: PropertyId, value: u32 },
     #[error("a PUBLISH has neither a Topic Name nor a Topic Alias")]
     NoTopic,
+    #[error("the Response Topic has a wildcard")]
+    WildcardInResponseTopic,
     #[error("Authentication Data stands without an Authentication Method")]
     AuthenticationDataWithoutMethod,
     #[error("an AUTH has no Authentication Method")]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::PayloadFormatIndicator;
 use super::error::{DecodeError, PropertyPlace};
 use super::primitives::{Hidden, Sink};
-use super::properties::{Property, PropertyReader, Section, put_property};
+use super::properties::{Property, PropertyReader, ResponseTopic, Section, put_property};
 use super::selection::{Selection, UserProperties, is_user_property};
 
 /// Payload Format Indicator, Content Type, Response Topic, Correlation Data and User Properties of
@@ -62,10 +62,10 @@ impl<'a> Forwarded<'a> {
         })
     }
 
-    /// UTF-8, but not yet known to be a Topic Name.
+    /// Without wildcards, but else not yet known to be a Topic Name.
     pub fn response_topic(self) -> Option<&'a str> {
         self.properties().find_map(|property| match property {
-            Property::ResponseTopic(topic) => Some(topic),
+            Property::ResponseTopic(ResponseTopic(topic)) => Some(topic),
             _ => None,
         })
     }
@@ -166,6 +166,7 @@ impl fmt::Debug for ForwardedProperties {
 pub struct ForwardedParts<'a> {
     pub payload_format_indicator: Option<PayloadFormatIndicator>,
     pub content_type: Option<&'a str>,
+    /// Without wildcards.
     pub response_topic: Option<&'a str>,
     pub correlation_data: Option<&'a [u8]>,
     pub user_properties: UserProperties<'a>,
@@ -175,7 +176,8 @@ impl Section for ForwardedParts<'_> {
     fn write_properties(&self, out: &mut impl Sink) {
         put_property(out, self.payload_format_indicator.map(Property::PayloadFormatIndicator));
         put_property(out, self.content_type.map(Property::ContentType));
-        put_property(out, self.response_topic.map(Property::ResponseTopic));
+        let response_topic = self.response_topic.map(ResponseTopic);
+        put_property(out, response_topic.map(Property::ResponseTopic));
         put_property(out, self.correlation_data.map(Property::CorrelationData));
         self.user_properties.write_properties(out);
     }

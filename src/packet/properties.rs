@@ -76,7 +76,7 @@ properties! {
     0x01 PayloadFormatIndicator(PayloadFormatIndicator), "Payload Format Indicator";
     0x02 MessageExpiryInterval(u32), "Message Expiry Interval";
     0x03 ContentType(&'a str), "Content Type";
-    0x08 ResponseTopic(&'a str), "Response Topic";
+    0x08 ResponseTopic(ResponseTopic<'a>), "Response Topic";
     0x09 CorrelationData(&'a [u8]), "Correlation Data";
     0x0B SubscriptionIdentifier(SubscriptionId), "Subscription Identifier";
     0x11 SessionExpiryInterval(u32), "Session Expiry Interval";
@@ -189,6 +189,10 @@ impl<'a> PropertyReader<'a> {
         self.section.len() - self.reader.len()
     }
 }
+
+/// The Topic Name of a response, so that it has no wildcard.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ResponseTopic<'a>(pub(super) &'a str);
 
 /// A type that properties have.
 trait Value<'a>: Sized {
@@ -317,6 +321,21 @@ impl<'a> Value<'a> for &'a str {
 
     fn write(self, out: &mut impl Sink) {
         out.put_string(self);
+    }
+}
+
+impl<'a> Value<'a> for ResponseTopic<'a> {
+    fn read(_id: PropertyId, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let text = reader.string()?;
+        // [MQTT-3.3.2-14]
+        if text.contains(['+', '#']) {
+            return Err(ProtocolViolation::WildcardInResponseTopic.into());
+        }
+        Ok(Self(text))
+    }
+
+    fn write(self, out: &mut impl Sink) {
+        out.put_string(self.0);
     }
 }
 

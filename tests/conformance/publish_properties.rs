@@ -2,6 +2,7 @@
 
 use crate::vocabulary::property::Property;
 use crate::vocabulary::said::{Publish, Raw};
+use crate::vocabulary::wire::Properties;
 use crate::vocabulary::*;
 
 /// A message reaches every 5.0 subscriber as it came, and the others without its properties: at
@@ -179,6 +180,38 @@ fn v5_mqtt_3_3_2_13_a_response_topic_that_is_not_utf_8_is_malformed() {
         &[0x08, 0, 9, b'r'],
     ];
     is_refused(&ill_formed, 0x81);
+}
+
+/// The code is the broker's choice.
+#[test]
+fn v5_mqtt_3_3_2_14_a_response_topic_with_a_wildcard_is_a_protocol_error() {
+    everywhere(|world| {
+        let mut watcher = world.connected(V5, "watcher");
+        watcher.subscribed(subscribe("t"));
+        for topic in ["#", "+", "answers/+", "answers/#", "+/a", "a+b", "a#"] {
+            let mut client = world.connected(V5, "client");
+
+            client.send(publish("t").qos(1).with(response_topic(topic)));
+
+            client.ends(0x82);
+        }
+        watcher.expect_nothing();
+    });
+}
+
+/// 5.0 s3.1.3.2.6: that of a Will is handed on with it. [MQTT-3.3.2-14]
+#[test]
+fn a_will_whose_response_topic_has_a_wildcard_is_refused() {
+    everywhere(|world| {
+        for topic in ["#", "answers/+"] {
+            let properties = Properties(vec![response_topic(topic)]);
+            let mut client = world.client(V5);
+
+            client.send(connect("client").will(Will { properties, ..Will::new("t", "gone") }));
+
+            client.refused(0x82);
+        }
+    });
 }
 
 #[test]

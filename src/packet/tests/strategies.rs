@@ -14,6 +14,10 @@ fn text() -> impl Strategy<Value = &'static str> {
     "[^\\x00]{0,12}".prop_map(|text| &*text.leak())
 }
 
+fn response_topic() -> impl Strategy<Value = &'static str> {
+    "[^\\x00+#]{0,12}".prop_map(|text| &*text.leak())
+}
+
 fn bytes() -> impl Strategy<Value = &'static [u8]> {
     vec(any::<u8>(), 0..40).prop_map(|bytes| &*bytes.leak())
 }
@@ -59,7 +63,7 @@ pub(in crate::packet) fn forwarded() -> impl Strategy<Value = Forwarded<'static>
     let parts = (
         option::of(indicator),
         option::of(text()),
-        option::of(text()),
+        option::of(response_topic()),
         option::of(bytes()),
         user_properties(),
     );
