@@ -173,7 +173,7 @@ impl Connection {
     fn open_one(&mut self) -> Result<(), ProtocolError> {
         // Clients before 5.0 were not told of a limit.
         if self.version.is_v5() && self.open >= self.receive_maximum {
-            return Err(ProtocolError::ReceiveMaximum { max: self.receive_maximum }); // [MQTT-3.3.4-9]
+            return Err(ProtocolError::ReceiveMaximum { max: self.receive_maximum }); // [MQTT-3.3.4-7]
         }
         self.open = self.open.saturating_add(1);
         Ok(())

@@ -124,7 +124,7 @@ impl Session {
             let offer = Offer {
                 message,
                 qos: message.qos.min(subscription.options.qos),
-                retain: true, // [MQTT-3.3.1-8]
+                retain: true, // 5.0 s3.8.3.1 [MQTT3-3.3.1-8]
                 subscription_ids: &subscription_ids,
                 ticket: None,
             };
