@@ -341,7 +341,7 @@ fn v5_mqtt_3_3_1_13_one_copy_keeps_the_flag_if_one_of_its_subscriptions_asks() {
     });
 }
 
-/// 5.0 s3.8.4: whatever Retain As Published says, and for a 5.0 client too.
+/// 5.0 s3.8.3.1: whatever Retain As Published says, and for a 5.0 client too.
 #[test]
 fn v311_mqtt_3_3_1_8_what_a_new_subscription_brings_has_retain_1() {
     for version in BOTH {
