@@ -44,6 +44,7 @@ mod retained;
 mod session_state;
 mod shared_subscriptions;
 mod subscribe;
+mod subscriptions;
 mod topic_aliases;
 mod topics;
 mod unsubscribe;
