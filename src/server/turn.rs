@@ -367,9 +367,14 @@ impl Turn<'_> {
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<(), End> {
         self.dialogue.connection.check_answer(unsubscribe.filters.clone().count())?;
         let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
+        let mut first_refusal = None;
         for text in unsubscribe.filters.clone() {
             let code = match SubscriptionFilter::parse(text) {
-                Err(_) => ReasonCode::TopicFilterInvalid,
+                Err(error) => {
+                    self.courier.counters().refusals.add(1);
+                    let refusal = first_refusal.get_or_insert(Refusal::TopicFilter(error));
+                    refusal.reason()
+                }
                 Ok(filter) => {
                     let attachment = &self.dialogue.attachment;
                     let removed = self.router.unsubscribe(self.courier, attachment, &filter);
@@ -384,10 +389,11 @@ impl Turn<'_> {
             };
             codes.push(code);
         }
+        let text = self.reason_string(first_refusal.as_ref(), codes.len());
         let unsuback = UnsubAck {
             id: unsubscribe.id,
             codes: ReasonCodes::from_slice(&codes),
-            reason_string: None,
+            reason_string: text.as_deref(),
             user_properties: UserProperties::default(),
         };
         unsuback.encode(self.version(), &mut self.answers.bytes);

@@ -249,7 +249,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The Reason Code of PUBACK, PUBREC or SUBACK.
+    /// The Reason Code of PUBACK, PUBREC, SUBACK or UNSUBACK.
     #[must_use]
     pub fn reason(&self) -> ReasonCode {
         match self {

@@ -106,7 +106,8 @@ impl Connection {
     }
 
     /// The Reason String of an acknowledgement with so many Reason Codes: none if the client wants
-    /// none [MQTT-3.1.2-29], or takes no packet of that size [MQTT-3.4.2-2] [MQTT-3.9.2-1].
+    /// none [MQTT-3.1.2-29], or takes no packet of that size [MQTT-3.4.2-2] [MQTT-3.9.2-1]
+    /// [MQTT-3.11.2-1].
     #[must_use]
     pub fn reason_string(&self, refusal: &Refusal, codes: usize) -> Option<String> {
         /// Of an acknowledgement beside its codes and its Reason String, in bytes.

@@ -210,6 +210,29 @@ fn v5_mqtt_3_10_4_6_several_filters_act_like_a_sequence_with_one_unsuback() {
     });
 }
 
+/// Neither are there User Properties [MQTT-3.11.2-2], which a comparison with none would find.
+#[test]
+fn v5_mqtt_3_11_2_1_a_reason_string_is_left_out_of_an_unsuback_it_would_make_too_large() {
+    everywhere(|world| {
+        let refused = |maximum: usize| {
+            let size = u32::try_from(maximum).unwrap();
+            let mut client = world.connect(V5, connect("c").with(maximum_packet_size(size)));
+            client.send(unsubscribe("a/#/b").and("b"));
+            client.expect(unsuback(1, &[0x8F, 0x11]));
+            client.last_bytes.len()
+        };
+
+        let (whole, without) = (refused(1_000), 2 + 2 + 1 + 2);
+
+        assert!(whole > without, "a refusal says why");
+        let lengths: Vec<usize> = (40..whole + 20).map(refused).collect();
+        assert_eq!((lengths[0], lengths[lengths.len() - 1]), (without, whole));
+        for (maximum, length) in (40..).zip(lengths) {
+            assert!(length == without || length == whole && whole <= maximum, "{maximum}");
+        }
+    });
+}
+
 /// [MQTT-3.11.3-2]: 0x00, 0x11 and 0x8F are what dunlin has reasons for.
 #[test]
 fn v5_mqtt_3_11_3_1_the_unsuback_has_a_code_for_each_filter_in_their_order() {
