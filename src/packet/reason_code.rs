@@ -103,6 +103,12 @@ impl ReasonCode {
         self.value() >= 0x80
     }
 
+    /// Whether a client may end its connection with this code; the others that DISCONNECT has are
+    /// the server's [MQTT-3.14.2-1].
+    pub fn is_for_client_disconnect(self) -> bool {
+        matches!(self.value(), 0 | 4 | 0x80..=0x83 | 0x90 | 0x93..=0x99)
+    }
+
     /// The code by which a SUBACK grants this QoS.
     pub fn granted(qos: QoS) -> Self {
         match qos {

@@ -46,6 +46,8 @@ pub enum ProtocolError {
     NoLocalShared,
     #[error("DISCONNECT sets a Session Expiry Interval, but CONNECT had none")]
     ExpiryFromZero,
+    #[error("DISCONNECT with {:#04x} ({reason}), which only servers send", reason.value())]
+    ServersDisconnect { reason: ReasonCode },
     #[error("AUTH without an Authentication Method in CONNECT")]
     UnexpectedAuth,
     #[error("AUTH names another Authentication Method than CONNECT")]
@@ -137,6 +139,7 @@ impl ProtocolError {
             | Self::WrongAcknowledgement { .. }
             | Self::NoLocalShared
             | Self::ExpiryFromZero
+            | Self::ServersDisconnect { .. }
             | Self::UnexpectedAuth
             | Self::OtherMethod
             | Self::AuthOutOfTurn { .. }

@@ -240,6 +240,10 @@ impl Connection {
         disconnect: &Disconnect<'_>,
         limits: &Limits,
     ) -> Result<Farewell, ProtocolError> {
+        let reason = disconnect.reason;
+        if !reason.is_for_client_disconnect() {
+            return Err(ProtocolError::ServersDisconnect { reason }); // [MQTT-3.14.2-1]
+        }
         let expiry = match disconnect.session_expiry {
             None => None,
             Some(seconds) if seconds > 0 && self.expiry == SessionExpiry::AtDisconnect => {
@@ -247,11 +251,7 @@ impl Connection {
             }
             Some(seconds) => Some(shorter(expiry_of_seconds(seconds), limits.expiry_max)),
         };
-        let will = if disconnect.reason == ReasonCode::Success {
-            WillFate::Discarded
-        } else {
-            WillFate::Sent
-        };
+        let will = if reason == ReasonCode::Success { WillFate::Discarded } else { WillFate::Sent };
         Ok(Farewell { expiry, will })
     }
 }

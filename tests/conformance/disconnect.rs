@@ -114,6 +114,27 @@ fn v311_a_disconnect_with_a_content_is_malformed() {
     });
 }
 
+#[test]
+fn v5_mqtt_3_14_2_1_a_client_may_send_the_codes_for_clients_and_no_others() {
+    everywhere(|world| {
+        for code in 0x00..=0xFF {
+            let (mut client, mut watcher) = with_watcher(world, V5);
+
+            client.send(raw([0xE0, 1, code]));
+
+            if code == 0 || OF_CLIENTS.contains(&code) {
+                client.closes();
+            } else {
+                client.ends(0x82);
+            }
+            if code != 0 {
+                watcher.expect(publish("will").payload("gone"));
+            }
+            watcher.expect_nothing();
+        }
+    });
+}
+
 /// The DISCONNECT that comes next and is the last packet: its code. The server sends no Session
 /// Expiry Interval [MQTT-3.14.2-2].
 #[track_caller]
