@@ -20,6 +20,8 @@ pub(crate) mod world;
 pub(crate) mod broker;
 #[path = "../../support/connect.rs"]
 pub(crate) mod connect;
+#[path = "../../support/scram.rs"]
+pub(crate) mod scram;
 #[path = "../../support/wire.rs"]
 pub(crate) mod wire;
 
