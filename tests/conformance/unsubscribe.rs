@@ -152,9 +152,9 @@ fn v5_mqtt_3_10_4_3_a_delivery_that_has_begun_is_carried_to_its_end() {
             client.cut();
 
             let mut client = world.resume(version, session.clone());
+            client.expect(pubrel(3));
             client.expect(publish("a").qos(1).id(1).dup().payload("one"));
             client.expect(publish("a").qos(2).id(2).dup().payload("two"));
-            client.expect(pubrel(3));
             client.send_all(&[&puback(1), &pubrec(2), &pubcomp(3)]);
             client.expect(pubrel(2));
             client.send(pubcomp(2));
