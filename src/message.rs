@@ -85,6 +85,14 @@ pub struct AsItCame<'a> {
     pub packet: &'a [u8],
 }
 
+impl<'a> AsItCame<'a> {
+    /// Another packet that is like it but for its payload.
+    #[must_use]
+    pub fn with(self, packet: &'a [u8]) -> Self {
+        Self { packet, ..self }
+    }
+}
+
 /// A payload, where it lies.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {

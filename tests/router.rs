@@ -14,6 +14,9 @@ mod support;
 /// Who gets a message, and how.
 #[path = "router/matching.rs"]
 mod matching;
+/// Messages that come in a row and differ in their payloads alone.
+#[path = "router/runs.rs"]
+mod runs;
 /// Bytes on their way to a client that reads slowly, or not at all.
 #[path = "router/writing.rs"]
 mod writing;

@@ -37,6 +37,7 @@ mod connect;
 mod disconnect;
 mod identity;
 mod publish;
+mod publish_run;
 mod subscribe;
 mod unsubscribe;
 
@@ -63,6 +64,7 @@ pub use publish::{
     Delivery, Publish, PublishHead, PublishProperties, encode_publish_head, publish_first_byte,
     publish_length,
 };
+pub use publish_run::PublishRun;
 pub use reason_code::{ConnectReturnCode, ReasonCode, ReasonCodes};
 pub use selection::{SubscriptionIds, UserProperties, UserPropertyList};
 pub use subscribe::{

@@ -25,6 +25,8 @@ pub struct Courier {
     /// Taken while a publication is delivered; boxed, since moving it costs as much as encoding.
     pub(super) scratch: Option<Box<Scratch>>,
     pub(super) replayed: Vec<Arc<Message>>,
+    /// Which takers of a run get it packet by packet, kept for its memory.
+    pub(super) others: Vec<usize>,
     pub(super) memory: Memory,
     pub(super) looked_at_memory: Option<Instant>,
     dirty: Vec<Arc<Slot>>,
@@ -44,6 +46,7 @@ impl Courier {
             spare: Spare::default(),
             scratch: Some(Box::default()),
             replayed: Vec::new(),
+            others: Vec::new(),
             memory: Memory::Enough,
             looked_at_memory: None,
             dirty: Vec::new(),
@@ -83,12 +86,12 @@ impl Courier {
         self.appended += bytes;
     }
 
-    /// One publication was appended to so many outbound buffers.
-    pub(super) fn count_sent(&mut self, packets: usize, bytes: usize, payload: usize) {
+    /// So many PUBLISH packets were appended to outbound buffers.
+    pub(super) fn count_sent(&mut self, packets: usize, bytes: usize, payload_bytes: usize) {
         self.spend(packets, bytes);
         self.counters.outbound_bytes.change(0, bytes);
         self.counters.publishes_sent.add(packets as u64);
-        self.counters.payload_bytes_sent.add((packets * payload) as u64);
+        self.counters.payload_bytes_sent.add(payload_bytes as u64);
     }
 
     /// An empty buffer from the worker's spares; [`Self::give_buffer`] takes it back.
@@ -121,7 +124,12 @@ impl Courier {
     /// Counts a PUBLISH that came in. One that is handed to [`super::Router::publish`] is counted
     /// there.
     pub fn count_publish(&self, payload_bytes: usize) {
-        self.counters.publishes_received.add(1);
+        self.count_publishes(1, payload_bytes);
+    }
+
+    /// The same of so many, with their payloads together.
+    pub(super) fn count_publishes(&self, packets: usize, payload_bytes: usize) {
+        self.counters.publishes_received.add(packets as u64);
         self.counters.payload_bytes_received.add(payload_bytes as u64);
     }
 

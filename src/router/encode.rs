@@ -20,6 +20,9 @@ use crate::session::SubscriptionIds;
 /// which measured equal at about 1 KiB.
 pub(super) const COPIED_PAYLOAD_MAX: usize = 1024;
 
+/// A packet that is handed on as it came is copied to each taker up to here.
+pub const COPIED_PACKET_MAX: usize = COPIED_PAYLOAD_MAX;
+
 /// Encodings remembered; those of further kinds of takers are made for each of them.
 const VARIANTS_MAX: usize = 8;
 
@@ -112,7 +115,7 @@ impl<'a> Encoder<'a> {
     ) -> Option<usize> {
         let came = self.publication.as_it_came?;
         let same = came.version.is_v5() == is_v5 && delivery == Delivery::AtMostOnce;
-        let small = came.packet.len() <= COPIED_PAYLOAD_MAX;
+        let small = came.packet.len() <= COPIED_PACKET_MAX;
         (same && small && (!is_v5 || subscription_ids.is_empty())).then_some(came.packet.len())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::publish::Origin;
 use super::shared_subscription::Group;
 use super::slot::Slot;
 use super::subscriptions::{Entry, Match, Subscriptions, TreeEpoch};
@@ -56,6 +57,17 @@ impl Taker {
             retain_as_published: options.retain_as_published,
             subscription_ids: subscription.id.into_iter().collect(),
             own: if options.no_local { Own::Nothing } else { Own::All },
+        }
+    }
+
+    /// What of it takes the messages of this origin [MQTT-3.8.3-3].
+    #[inline]
+    pub(super) fn of(&self, origin: Origin<'_>) -> Option<&Self> {
+        match &self.own {
+            Own::All => Some(self),
+            Own::Nothing | Own::Some(_) if !origin.is(&self.slot) => Some(self),
+            Own::Nothing => None,
+            Own::Some(own) => Some(own),
         }
     }
 

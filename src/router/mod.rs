@@ -27,6 +27,7 @@ mod matches;
 mod memory;
 mod outbound;
 mod publish;
+mod publish_run;
 mod registry;
 mod retained;
 mod schedule;
@@ -47,6 +48,7 @@ use crate::session::Limits;
 
 pub use attach::{Attach, Attached, Ending, Leave, OtherIdentity};
 pub use courier::Courier;
+pub use encode::COPIED_PACKET_MAX;
 pub use exchange::{Acknowledged, Answered};
 pub use flush::{Flushing, Leaving};
 pub use link::{Flags, Signal, Wire};

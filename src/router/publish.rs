@@ -6,7 +6,7 @@ use super::Router;
 use super::courier::Courier;
 use super::encode::Encoder;
 use super::link::{Flow, Link};
-use super::matches::{Own, Taker};
+use super::matches::Taker;
 use super::memory::{Memory, Weight};
 use super::shared_subscription::queued;
 use super::sharing::recorded;
@@ -43,7 +43,7 @@ impl Origin<'_> {
         self.client().map(Attachment::client_id)
     }
 
-    fn is(&self, slot: &Arc<Slot>) -> bool {
+    pub(super) fn is(&self, slot: &Arc<Slot>) -> bool {
         self.client().is_some_and(|client| Arc::ptr_eq(&client.slot, slot))
     }
 
@@ -88,15 +88,22 @@ pub(super) struct Delivering<'a> {
     pub(super) outcome: Outcome,
     /// A member of this group is asked, which takes it at once or not at all.
     pub(super) ticket: Option<Ticket>,
-    sent: Sent,
+    pub(super) sent: Sent,
+}
+
+impl<'a> Delivering<'a> {
+    pub(super) fn new(publication: &'a Publication<'a>) -> Self {
+        let (outcome, sent) = (Outcome::default(), Sent::default());
+        Self { publication, message: None, outcome, ticket: None, sent }
+    }
 }
 
 /// What was appended to outbound buffers, summed up here: adding to the counters for each taker
 /// cost a quarter of a delivery.
 #[derive(Clone, Copy, Default)]
-struct Sent {
-    packets: usize,
-    bytes: usize,
+pub(super) struct Sent {
+    pub(super) packets: usize,
+    pub(super) bytes: usize,
 }
 
 /// How a packet goes out.
@@ -145,17 +152,11 @@ impl Router {
         if message.is_none() && Some(publication.qos) > above_zero && matches.qos > above_zero {
             message = Some(publication.to_message(courier.instant()));
         }
-        let (ticket, sent) = (None, Sent::default());
-        let mut delivering = Delivering { publication, message, outcome, ticket, sent };
+        let mut delivering = Delivering { message, outcome, ..Delivering::new(publication) };
         let mut scratch = courier.scratch.take().unwrap_or_default();
         let mut encoder = Encoder::new(publication, &mut scratch);
         for taker in &matches.takers {
-            let taker = match &taker.own {
-                Own::All => taker,
-                Own::Nothing | Own::Some(_) if !origin.is(&taker.slot) => taker,
-                Own::Nothing => continue, // [MQTT-3.8.3-3]
-                Own::Some(own) => own,
-            };
+            let Some(taker) = taker.of(origin) else { continue };
             let delivered = self.deliver(courier, taker, &mut encoder, &mut delivering);
             delivering.outcome.takers += usize::from(delivered == Delivered::Settled);
         }
@@ -164,7 +165,7 @@ impl Router {
         }
         courier.scratch = Some(scratch);
         let Sent { packets, bytes } = delivering.sent;
-        courier.count_sent(packets, bytes, publication.payload.as_slice().len());
+        courier.count_sent(packets, bytes, packets * publication.payload.as_slice().len());
         courier.count_drops();
         Ok(delivering.outcome)
     }

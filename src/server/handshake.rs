@@ -188,9 +188,9 @@ pub(super) fn poll_packet(
     let mut courier = worker.courier.borrow_mut();
     loop {
         let mut first = None;
-        let take_first = |_: Frame<'_>, packet: &[u8]| {
-            first = Some(packet.to_vec());
-            Ok::<_, DecodeError>(Appetite::Enough)
+        let take_first = |frame: Frame<'_>, bytes: &[u8]| {
+            first = bytes.get(..frame.length).map(<[u8]>::to_vec);
+            Ok::<_, DecodeError>((frame.length, Appetite::Enough))
         };
         let own;
         let bytes = if stream.input().has_fresh() {

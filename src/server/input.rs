@@ -46,8 +46,6 @@ pub(super) enum Appetite {
     More,
     /// The turn is over; what was not consumed is kept.
     Enough,
-    /// The same, and this one was not consumed either.
-    NotYet,
 }
 
 impl Input {
@@ -146,14 +144,15 @@ pub(super) struct Left {
     pub(super) appetite: Appetite,
 }
 
-/// Gives each whole packet of `bytes` to `consume`, framed and as it is.
+/// Gives each whole packet of `bytes` to `consume`, framed, and all bytes from it on. `consume` says
+/// how many of them it is done with: none, that packet, or others behind it too.
 ///
 /// # Errors
 /// If the bytes are no packets, or `consume`'s.
 pub(super) fn packets<E: From<DecodeError>>(
     bytes: &[u8],
     packet_bytes_max: usize,
-    mut consume: impl FnMut(Frame<'_>, &[u8]) -> Result<Appetite, E>,
+    mut consume: impl FnMut(Frame<'_>, &[u8]) -> Result<(usize, Appetite), E>,
 ) -> Result<Left, E> {
     let mut consumed = 0;
     loop {
@@ -166,12 +165,8 @@ pub(super) fn packets<E: From<DecodeError>>(
                 return Ok(Left { consumed, needed, appetite: Appetite::More });
             }
             Framing::Complete(frame) => {
-                let length = frame.length;
-                let whole = rest.get(..length).unwrap_or_default();
-                let appetite = consume(frame, whole)?;
-                if appetite != Appetite::NotYet {
-                    consumed += length;
-                }
+                let (done, appetite) = consume(frame, rest)?;
+                consumed += done;
                 if appetite != Appetite::More {
                     return Ok(Left { consumed, needed: None, appetite: Appetite::Enough });
                 }

@@ -45,7 +45,7 @@ use crate::transport::Door;
 
 pub use limiter::Limiter;
 // A dialogue needs neither a socket nor a clock: tests lead it with a clock of their own.
-pub use turn::{Answers, Dialogue, End, Turn};
+pub use turn::{Answers, Dialogue, End, Handled, Turn};
 
 use worker::WorkerHandle;
 

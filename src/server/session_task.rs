@@ -261,21 +261,20 @@ impl Client<'_> {
             acknowledged: false,
         };
         let (mut received, mut answered, mut withheld) = (0_u64, 0_u64, None);
-        let result = packets(bytes, max, |frame: Frame<'_>, whole: &[u8]| {
+        let result = packets(bytes, max, |frame: Frame<'_>, input: &[u8]| {
             let packet = frame.decode(version).map_err(|error| End::undecodable(&frame, error))?;
             if let Some(episode) = courier.memory().episode()
                 && self.dialogue.must_wait(episode, courier)
                 && may_stay(&packet)
             {
                 withheld = Some(episode);
-                return Ok(Appetite::NotYet);
+                return Ok((0, Appetite::Enough));
             }
             tracing::debug!(
                 client_id = self.dialogue.attachment.client_id().as_str(),
                 ?packet,
                 "received"
             );
-            received += 1;
             let before = answers.bytes.len();
             let mut turn = Turn {
                 dialogue: &mut self.dialogue,
@@ -284,12 +283,13 @@ impl Client<'_> {
                 courier: &mut *courier,
                 answers: &mut answers,
             };
-            turn.packet(&packet, whole)?;
+            let handled = turn.packet(&packet, &frame, input)?;
+            received += handled.packets as u64;
             answered += u64::from(answers.bytes.len() > before);
             let (deliveries, appended) = courier.spent();
             let over =
                 deliveries >= TURN_DELIVERIES || appended + answers.bytes.len() >= TURN_APPENDED;
-            Ok::<_, End>(if over { Appetite::Enough } else { Appetite::More })
+            Ok::<_, End>((handled.bytes, if over { Appetite::Enough } else { Appetite::More }))
         });
         courier.counters().packets_received.add(received);
         courier.counters().answers_sent.add(answered);

@@ -11,10 +11,13 @@ use crate::change::{CommitNumber, Subscription};
 use crate::message::{AsItCame, Payload, Publication};
 use crate::packet::{
     Auth, DecodeError, Delivery, FilterRequest, Frame, Packet, PacketId, PacketType,
-    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, ReasonCode, ReasonCodes, SubAck,
-    Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
+    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishRun, ReasonCode, ReasonCodes,
+    SubAck, Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
 };
-use crate::router::{Acknowledged, Attachment, Courier, Ending, Episode, Origin, Outcome, Router};
+use crate::router::{
+    Acknowledged, Attachment, COPIED_PACKET_MAX, Courier, Ending, Episode, Memory, Origin, Outcome,
+    Router,
+};
 use crate::session::{Connection, Farewell, ProtocolError, Receipt, Refusal, Subscribed};
 use crate::topic::SubscriptionFilter;
 
@@ -111,6 +114,19 @@ pub struct Answers {
     pub acknowledged: bool,
 }
 
+/// How much was handled at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Handled {
+    pub packets: usize,
+    pub bytes: usize,
+}
+
+impl Handled {
+    fn one(frame: &Frame<'_>) -> Self {
+        Self { packets: 1, bytes: frame.length }
+    }
+}
+
 /// What a PUBLISH is answered with.
 struct PublishAnswer {
     reason: ReasonCode,
@@ -128,13 +144,26 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// `whole` is the packet as it came.
+    /// Handles a packet; of publications that follow and differ in nothing but their payloads as
+    /// many as there are in `input`, which begins with it.
     ///
     /// # Errors
     /// The connection ends, after the answers.
-    pub fn packet(&mut self, packet: &Packet<'_>, whole: &[u8]) -> Result<(), End> {
+    pub fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        frame: &Frame<'_>,
+        input: &[u8],
+    ) -> Result<Handled, End> {
         match packet {
-            Packet::Publish(publish) => self.publish(publish, whole),
+            Packet::Publish(publish) => self.publish(publish, frame, input),
+            other => self.other(other).map(|()| Handled::one(frame)),
+        }
+    }
+
+    fn other(&mut self, packet: &Packet<'_>) -> Result<(), End> {
+        match packet {
+            Packet::Publish(_) => Ok(()),
             Packet::PubAck(ack) => self.acknowledged(Acknowledged::PubAck(ack.id)),
             Packet::PubRec(ack) => self.acknowledged(Acknowledged::PubRec(ack.id, ack.reason)),
             Packet::PubComp(ack) => self.acknowledged(Acknowledged::PubComp(ack.id)),
@@ -176,7 +205,12 @@ impl Turn<'_> {
         self.answers.commit = self.answers.commit.max(commit);
     }
 
-    fn publish(&mut self, publish: &Publish<'_>, whole: &[u8]) -> Result<(), End> {
+    fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        frame: &Frame<'_>,
+        input: &[u8],
+    ) -> Result<Handled, End> {
         let limits = &self.router.limits().session;
         let connection = &mut self.dialogue.connection;
         let version = connection.version;
@@ -192,7 +226,7 @@ impl Turn<'_> {
                 self.dialogue.connection.settled_one();
                 PubRec::new(id, ReasonCode::Success)
                     .encode(self.version(), &mut self.answers.bytes);
-                return Ok(());
+                return Ok(Handled::one(frame));
             }
         }
         let attachment = &self.dialogue.attachment;
@@ -204,6 +238,7 @@ impl Turn<'_> {
                 Origin::Unrefusable(attachment)
             }
         };
+        let mut handled = Handled::one(frame);
         let outcome = match inbound.refusal {
             Some(refusal) => {
                 self.courier.count_publish(publish.payload.len());
@@ -217,9 +252,16 @@ impl Turn<'_> {
                     retain: publish.retain,
                     properties: publish.properties.forwarded,
                     expiry: publish.properties.message_expiry,
-                    as_it_came: as_it_came(publish, version, whole),
+                    as_it_came: as_it_came(publish, version, input.get(..frame.length)),
                 };
-                self.router.publish(self.courier, &publication, origin)
+                match PublishRun::find(frame, publish, input, COPIED_PACKET_MAX) {
+                    Some(run) if self.courier.memory() == Memory::Enough => {
+                        self.router.publish_run(self.courier, &publication, &run, origin);
+                        handled = Handled { packets: run.packets(), bytes: run.bytes().len() };
+                        Ok(Outcome::default())
+                    }
+                    Some(_) | None => self.router.publish(self.courier, &publication, origin),
+                }
             }
         };
         let answer = match outcome {
@@ -227,7 +269,7 @@ impl Turn<'_> {
             Err(refusal) => PublishAnswer::refused(refusal),
         };
         self.answer_publish(publish.delivery, &answer);
-        Ok(())
+        Ok(handled)
     }
 
     fn routed(&mut self, outcome: &Outcome) -> PublishAnswer {
@@ -415,10 +457,10 @@ impl PublishAnswer {
 fn as_it_came<'a>(
     publish: &Publish<'_>,
     version: ProtocolVersion,
-    packet: &'a [u8],
+    packet: Option<&'a [u8]>,
 ) -> Option<AsItCame<'a>> {
     let plain = publish.delivery == Delivery::AtMostOnce
         && !publish.retain
         && publish.properties.topic_alias.is_none();
-    plain.then_some(AsItCame { version, packet })
+    packet.filter(|_| plain).map(|packet| AsItCame { version, packet })
 }

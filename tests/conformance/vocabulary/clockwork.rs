@@ -341,9 +341,6 @@ impl Broker {
             let packet = frame
                 .decode(dialogue.connection.version)
                 .map_err(|error| End::undecodable(&frame, error))?;
-            let (whole, others) = rest.split_at(frame.length);
-            *rest = others;
-            packets += 1;
             let mut turn = Turn {
                 dialogue,
                 router: &self.router,
@@ -351,7 +348,9 @@ impl Broker {
                 courier: &mut self.courier,
                 answers,
             };
-            turn.packet(&packet, whole)?;
+            let handled = turn.packet(&packet, &frame, rest)?;
+            *rest = &rest[handled.bytes..];
+            packets += handled.packets;
         }
         Ok(packets)
     }

@@ -1,0 +1,197 @@
+//! A run of publications reaches everybody as the same publications do one by one.
+
+use dunlin::change::Keeps;
+use dunlin::message::{AsItCame, Payload, Publication};
+use dunlin::packet::{
+    Delivery, Forwarded, Frame, Framing, Packet, ProtocolVersion, Publish, PublishProperties,
+    PublishRun, SubscriptionOptions, frame,
+};
+use dunlin::router::{COPIED_PACKET_MAX, Ending, Origin, OutboundLimits, RouterLimits, Strategy};
+use dunlin::topic::TopicName;
+
+use crate::support::{
+    Connecting, ONE, Peer, V5, V311, World, ZERO, client, durable, options, router_limits,
+    subscription_id,
+};
+
+const TOPIC: &str = "a/topic/that/is/worth/an/alias";
+
+/// Everything a taker can be, and a publisher that takes what it publishes.
+struct Cast {
+    world: World,
+    publisher: Peer,
+    takers: Vec<Peer>,
+}
+
+fn cast(version: ProtocolVersion, soft_bytes_max: usize) -> Cast {
+    let limits = router_limits();
+    let outbound = OutboundLimits { soft_bytes_max, ..limits.outbound };
+    let sharing = Strategy::RoundRobin;
+    let limits = RouterLimits { outbound, sharing, ..limits };
+    let mut world = World::with(limits, Keeps::Nothing);
+    let publisher = world.join(Connecting { version, ..client("publisher") });
+    world.subscribe(&publisher, "a/#", options(ZERO));
+    let no_local = SubscriptionOptions { no_local: true, ..options(ZERO) };
+    world.subscribe(&publisher, TOPIC, no_local);
+    let mut takers = vec![
+        world.subscriber(client("5.0"), TOPIC, ZERO),
+        world.subscriber(Connecting { version: V311, ..client("3.1.1") }, TOPIC, ONE),
+        world.subscriber(Connecting { topic_alias_maximum: 3, ..client("aliases") }, "a/#", ZERO),
+        world.subscriber(Connecting { maximum_packet_size: 50, ..client("small") }, TOPIC, ZERO),
+        world.subscriber(client("one"), "$share/group/a/#", ZERO),
+        world.subscriber(client("other"), "$share/group/a/#", ZERO),
+    ];
+    let identified = world.join(client("identified"));
+    world.subscribe_as(&identified, TOPIC, options(ZERO), subscription_id(7));
+    let away = world.subscriber(durable("away"), TOPIC, ZERO);
+    world.leave(&away, Ending::Lost);
+    takers.extend([identified, away]);
+    Cast { world, publisher, takers }
+}
+
+impl Cast {
+    /// What everybody got, and what was counted.
+    fn outcome(mut self) -> (Vec<Vec<String>>, Vec<u64>) {
+        self.world.flush();
+        let read = [&self.publisher].into_iter().chain(&self.takers).map(Peer::read).collect();
+        let counted = [
+            self.world.metrics.total(|counters| &counters.publishes_received),
+            self.world.metrics.total(|counters| &counters.payload_bytes_received),
+            self.world.metrics.total(|counters| &counters.publishes_sent),
+            self.world.metrics.total(|counters| &counters.payload_bytes_sent),
+            self.world.metrics.total(|counters| &counters.dropped_offline),
+            self.world.metrics.total(|counters| &counters.dropped_too_large),
+            self.world.metrics.total(|counters| &counters.dropped_outbound_full),
+        ];
+        (read, counted.to_vec())
+    }
+}
+
+/// Packets of QoS 0 with these payloads, one behind the other.
+fn encoded(version: ProtocolVersion, payloads: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for payload in payloads {
+        let publish = Publish {
+            delivery: Delivery::AtMostOnce,
+            retain: false,
+            topic: TOPIC.as_bytes(),
+            properties: PublishProperties::default(),
+            payload: payload.as_bytes(),
+        };
+        Packet::Publish(publish).encode(version, &mut bytes);
+    }
+    bytes
+}
+
+fn first(input: &[u8], version: ProtocolVersion) -> (Frame<'_>, Publish<'_>) {
+    let Framing::Complete(frame) = frame(input, 1 << 20).unwrap() else { panic!("half a packet") };
+    let Packet::Publish(publish) = frame.decode(version).unwrap() else { panic!("no PUBLISH") };
+    (frame, publish)
+}
+
+fn publication<'a>(
+    topic: &'a TopicName,
+    version: ProtocolVersion,
+    packet: &'a [u8],
+    payload: &'a [u8],
+) -> Publication<'a> {
+    Publication {
+        topic,
+        payload: Payload::Borrowed(payload),
+        qos: ZERO,
+        retain: false,
+        properties: Forwarded::default(),
+        expiry: None,
+        as_it_came: Some(AsItCame { version, packet }),
+    }
+}
+
+/// Publishes twice, as a run and one by one: both outcomes.
+fn both_ways(
+    version: ProtocolVersion,
+    soft_bytes_max: usize,
+    payloads: &[&str],
+) -> [(Vec<Vec<String>>, Vec<u64>); 2] {
+    let topic = TopicName::parse(TOPIC).unwrap();
+    let input = encoded(version, payloads);
+    let (frame, publish) = first(&input, version);
+    let run = PublishRun::find(&frame, &publish, &input, COPIED_PACKET_MAX).unwrap();
+    assert_eq!(run.packets(), payloads.len());
+
+    let mut at_once = cast(version, soft_bytes_max);
+    let origin = Origin::Unrefusable(&at_once.publisher.attachment);
+    let leading = publication(&topic, version, &input[..frame.length], publish.payload);
+    at_once.world.router.publish_run(&mut at_once.world.courier, &leading, &run, origin);
+
+    let mut singly = cast(version, soft_bytes_max);
+    let origin = Origin::Unrefusable(&singly.publisher.attachment);
+    for (packet, payload) in run.iter() {
+        let each = publication(&topic, version, packet, payload);
+        singly.world.router.publish(&mut singly.world.courier, &each, origin).unwrap();
+    }
+    [at_once.outcome(), singly.outcome()]
+}
+
+#[test]
+fn everybody_gets_a_run_as_they_get_its_messages_one_by_one() {
+    for version in [V311, V5] {
+        let [at_once, singly] = both_ways(
+            version,
+            64 * 1024,
+            &["first", "second", "", "one that is too long for some"],
+        );
+
+        assert_eq!(at_once, singly);
+        let (read, counted) = at_once;
+        assert_eq!(read[0].len(), 4, "the publisher, by its Subscription without No Local");
+        assert_eq!(read[1].len(), 4, "a plain taker");
+        assert_eq!(read[4].len(), 3, "one that takes no long packets");
+        assert_eq!(read[5].len() + read[6].len(), 4, "a group");
+        assert_eq!(counted[4], 4, "who is away");
+    }
+}
+
+#[test]
+fn who_has_no_room_for_a_run_gets_what_there_is_room_for() {
+    for version in [V311, V5] {
+        let [at_once, singly] = both_ways(version, 100, &["first", "second", "third", "fourth"]);
+
+        assert_eq!(at_once, singly);
+        let (read, counted) = at_once;
+        assert_eq!(read[1], [format!("{TOPIC}:first"), format!("{TOPIC}:second")]);
+        assert!(counted[6] > 0);
+    }
+}
+
+#[test]
+fn a_run_ends_where_the_packets_differ_in_more_than_their_payloads() {
+    let alike = encoded(V5, &["one", "two"]);
+    let found = |input: &[u8]| {
+        let (frame, publish) = first(input, V5);
+        let run = PublishRun::find(&frame, &publish, input, COPIED_PACKET_MAX);
+        run.map_or(1, |run| run.packets())
+    };
+    let followed_by = |more: &[u8]| found(&[&alike[..], more].concat());
+
+    assert_eq!(found(&encoded(V5, &["alone"])), 1);
+    assert_eq!(found(&alike), 2);
+    assert_eq!(followed_by(&encoded(V5, &["three"])), 3);
+    assert_eq!(followed_by(&encoded(V5, &["three"])[..9]), 2, "half a packet");
+    assert_eq!(followed_by(&[0xC0, 0x00]), 2, "PINGREQ");
+    assert_eq!(followed_by(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]), 2, "no packet");
+    assert_eq!(followed_by(&encoded(V5, &[&"x".repeat(2_000)])), 2, "one too long to be copied");
+    let mut other = encoded(V5, &["three"]);
+    other[0] |= 1;
+    assert_eq!(followed_by(&other), 2, "one to be retained");
+    let mut other = encoded(V5, &["three"]);
+    other[4] = b'b';
+    assert_eq!(followed_by(&other), 2, "another topic");
+    let at = 4 + TOPIC.len();
+    let mut other = encoded(V5, &["three"]);
+    other.splice(at..=at, [2, 0x01, 0x01]);
+    other[1] += 2;
+    assert_eq!(followed_by(&other), 2, "one with a property");
+    assert_eq!(found(&[&other[..], &other[..]].concat()), 2, "two with the same property");
+    let long = vec!["x"; 2_000];
+    assert!(found(&encoded(V5, &long)) < 2_000, "one run has an end");
+}
