@@ -1,12 +1,25 @@
 #!/usr/bin/env bash
 # Everything that must be green: installs what the tests need, then format, lints and all tests.
 # Works from any folder, on a bare Debian with Rust; only what is missing is installed.
+# `tests/run.sh long` then breaks the code in every way cargo-mutants knows, to see whether a test
+# notices, and runs the simulation with 10,000 seeds.
 set -euo pipefail
 
 readonly root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly tools="${CARGO_TARGET_DIR:-$root/target}/test-tools"
-readonly seconds_max=900
+readonly form="${1:-short}"
+readonly cargo_mutants_version=27.1.0
+readonly simulation_seeds=10000
 readonly open_files_wanted=20000
+
+case "$form" in
+    short) readonly seconds_max=900 ;;
+    long) readonly seconds_max=14400 ;;
+    *)
+        printf 'usage: tests/run.sh [long]\n' >&2
+        exit 2
+        ;;
+esac
 
 declare -a finished=()
 current="start"
@@ -128,6 +141,15 @@ install_tools() {
     fi
 }
 
+install_cargo_mutants() {
+    local folder="$tools/cargo-mutants"
+    if [ "$("$folder/bin/cargo-mutants" mutants --version 2>/dev/null)" \
+        != "cargo-mutants $cargo_mutants_version" ]; then
+        cargo install --locked --version "$cargo_mutants_version" --root "$folder" cargo-mutants \
+            || fail "could not install cargo-mutants"
+    fi
+}
+
 raise_open_file_limit() {
     local hard
     hard="$(ulimit -Hn)"
@@ -143,3 +165,9 @@ stage tools install_tools
 stage format limited cargo fmt --check
 stage clippy limited cargo clippy --all-targets --locked -- -D warnings
 stage test limited cargo test --locked
+if [ "$form" = long ]; then
+    stage install install_cargo_mutants
+    stage mutants limited tests/mutants/run.py
+    export DUNLIN_SIMULATION_SEEDS=$simulation_seeds
+    stage simulation limited cargo test --locked --release --test simulation
+fi
