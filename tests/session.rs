@@ -35,6 +35,9 @@ mod exchange;
 /// Reconnecting to a Session that still owes something.
 #[path = "session/resume.rs"]
 mod resume;
+/// What belongs to a group.
+#[path = "session/shared.rs"]
+mod shared;
 
 /// A client that is away: its Will and its expiry.
 #[path = "session/away.rs"]
