@@ -45,6 +45,9 @@ mod away;
 /// What a store is told.
 #[path = "session/changes.rs"]
 mod changes;
+/// What all of it weighs.
+#[path = "session/memory.rs"]
+mod memory;
 /// Retained Messages against live ones.
 #[path = "session/replay.rs"]
 mod replay;
