@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{ReceiveMaximum, WillProperties};
-use dunlin::session::{self, Features, Limits, ProtocolError, Refusal, accept};
+use dunlin::session::{self, Features, Limits, Proof, ProtocolError, Refusal, accept};
 
 use crate::connack::with_connack;
 use crate::support::{
@@ -315,6 +315,30 @@ fn a_client_without_room_for_its_connack_is_refused() {
     assert_eq!(accepted_up_to(length), Ok(()));
     let maximum = length - 1;
     assert_eq!(accepted_up_to(maximum), Err(ProtocolError::ConnAckTooLarge { length, maximum }));
+}
+
+fn proof() -> Option<Proof> {
+    Some(Proof { method: "SCRAM-SHA-256", data: b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=".to_vec() })
+}
+
+// [MQTT-4.12.0-5] [MQTT-3.1.2-24]
+#[test]
+fn the_end_of_an_authentication_is_told_before_response_information() {
+    let mut connect = connect(V5);
+    connect.properties.request_response_information = true;
+    let mut proved = |maximum: u32| {
+        connect.properties.maximum_packet_size = NonZeroU32::new(maximum);
+        let mut accepted = accepted(&connect, &limits()).unwrap();
+        accepted.prove(proof(), &limits()).map(|()| accepted.server_side)
+    };
+
+    let roomy = proved(1_000).unwrap();
+    let narrow = proved(80).unwrap();
+    let refused = proved(50);
+
+    assert!(roomy.proof.is_some() && roomy.response_information.is_some());
+    assert!(narrow.proof.is_some() && narrow.response_information.is_none());
+    assert!(matches!(refused, Err(ProtocolError::ConnAckTooLarge { maximum: 50, .. })));
 }
 
 // [MQTT-3.1.2-7] [MQTT-3.1.2-9]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 
+use dunlin::packet::{Delivery, Publish, PublishProperties};
 use dunlin::session::{Naming, OutboundAliases};
 use dunlin::topic::TopicName;
 use proptest::prelude::*;
@@ -61,6 +62,27 @@ fn an_equal_topic_in_other_memory_has_the_same_alias() {
     aliases.name(&topic("first"), ROOM);
 
     assert_eq!(aliases.name(&topic("first"), ROOM), Naming::Alias(alias(1)));
+}
+
+/// How a PUBLISH to `fives` names its topic.
+fn named(naming: Naming) -> (&'static [u8], Option<u16>) {
+    let mut publish = Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic: b"fives",
+        properties: PublishProperties::default(),
+        payload: b"",
+    };
+    naming.apply(&mut publish);
+    (publish.topic, publish.properties.topic_alias)
+}
+
+// 5.0 s3.3.2.3.4
+#[test]
+fn a_packet_has_its_topic_name_or_an_alias_or_both() {
+    assert_eq!(named(Naming::Name), (&b"fives"[..], None));
+    assert_eq!(named(Naming::NameAndAlias(alias(7))), (&b"fives"[..], Some(7)));
+    assert_eq!(named(Naming::Alias(alias(7))), (&b""[..], Some(7)));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What comes in on a connection: PUBLISH, SUBSCRIBE and DISCONNECT against the rules and limits.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{
-    Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, PublishProperties, QoS,
-    ReasonCode, SubscriptionIds, SubscriptionOptions,
+    Delivery, Disconnect, FilterRequest, Framing, Packet, ProtocolVersion, Publish,
+    PublishProperties, QoS, ReasonCode, ReasonCodes, SubAck, SubscriptionIds, SubscriptionOptions,
+    UserProperties, frame,
 };
 use dunlin::session::{Connection, Farewell, KeepAlive, ProtocolError, Refusal, WillFate};
 use dunlin::topic::TopicNameError;
@@ -291,6 +293,66 @@ fn the_deadline_is_one_and_a_half_intervals_after_the_last_packet() {
 #[test]
 fn a_keep_alive_of_zero_turns_it_off() {
     assert_eq!(KeepAlive::new(0, Instant::now()).deadline(), None);
+}
+
+/// A connection of a client that takes packets of so many bytes.
+fn taking(maximum: usize) -> Connection {
+    let mut connect = connect(V5);
+    connect.properties.maximum_packet_size = NonZeroU32::new(maximum.try_into().unwrap());
+    accepted(&connect, &limits()).unwrap().connection
+}
+
+fn suback_length(codes: &[ReasonCode], reason_string: Option<&str>) -> usize {
+    let codes = ReasonCodes::from_slice(codes);
+    let user_properties = UserProperties::default();
+    SubAck { id: id(1), codes, reason_string, user_properties }.encoded_len(V5)
+}
+
+// [MQTT-3.9.2-1]
+#[test]
+fn a_reason_string_never_makes_an_acknowledgement_larger_than_the_client_takes() {
+    let refusal = Refusal::QueuesFull;
+    let text = refusal.to_string();
+    for count in [1, 100] {
+        let codes = vec![refusal.reason(); count];
+        let whole = suback_length(&codes, Some(&text));
+
+        for maximum in whole - 40..whole + 40 {
+            let given = taking(maximum).reason_string(&refusal, count);
+
+            assert!(given.is_none() || whole <= maximum, "{whole} bytes for {maximum}");
+            assert!(given.is_some() || maximum < whole + 10, "{maximum} is enough for {whole}");
+        }
+    }
+}
+
+fn disconnect_of(bytes: &[u8]) -> Disconnect<'_> {
+    let Ok(Framing::Complete(frame)) = frame(bytes, bytes.len()) else { panic!("{bytes:02X?}") };
+    let Ok(Packet::Disconnect(disconnect)) = frame.decode(V5) else { panic!("{bytes:02X?}") };
+    disconnect
+}
+
+// [MQTT-3.14.2-3] [MQTT-4.13.1-1]
+#[test]
+fn a_5_0_client_is_told_why_its_connection_ends_in_words_if_it_takes_them() {
+    let error = ProtocolError::KeepAlive;
+    let bytes = connection(V5).goodbye(&error);
+
+    let told = disconnect_of(&bytes);
+    let fitting = taking(bytes.len()).goodbye(&error);
+    let shorter = taking(bytes.len() - 1).goodbye(&error);
+
+    assert_eq!(told.reason, ReasonCode::KeepAliveTimeout);
+    assert_eq!(told.reason_string, Some(error.to_string().as_str()));
+    assert_eq!(fitting, bytes);
+    assert_eq!(shorter, [0xE0, 1, 0x8D]);
+}
+
+#[test]
+fn a_client_before_5_0_has_no_disconnect_to_read() {
+    for version in [V31, V311] {
+        assert_eq!(connection(version).goodbye(&ProtocolError::KeepAlive), [0; 0]);
+    }
 }
 
 fn request(filter: &str) -> FilterRequest<'_> {

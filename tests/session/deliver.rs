@@ -1,7 +1,7 @@
 //! What a Session sends at once, what it keeps waiting, and what it refuses.
 
 use dunlin::change::SessionExpiry;
-use dunlin::packet::{Delivery, Publish, PublishProperties, QoS, publish_length};
+use dunlin::packet::{Delivery, Publish, PublishProperties, QoS, ReasonCode, publish_length};
 use dunlin::session::{DropReason, Offer, QueueWhenFull, Room, SubscriptionIds, Verdict};
 
 use crate::support::{
@@ -208,7 +208,7 @@ fn a_released_qos_2_message_no_longer_weighs_anything() {
     desk.offer("a", TWO, &terms);
     assert_eq!(desk.session.bytes(), message("a").bytes());
 
-    desk.session.pubrec(id(1), dunlin::packet::ReasonCode::Success, &mut desk.effects).unwrap();
+    desk.session.pubrec(id(1), ReasonCode::Success, &mut desk.effects).unwrap();
 
     assert_eq!(desk.session.bytes(), 0);
 }
@@ -353,6 +353,43 @@ fn a_message_that_was_sent_expires_no_more() {
     assert_eq!(delivery, Delivery::ExactlyOnce { id: id(1), dup: true });
     assert_eq!(expiry, Some(0));
     assert!(desk.effects.dropped_nothing());
+}
+
+#[test]
+fn messages_are_counted_while_they_wait_or_are_unacknowledged() {
+    let mut desk = Desk::new();
+    let terms = terms(2);
+    let count = |desk: &Desk| (desk.session.messages(), desk.session.open_messages());
+    assert_eq!(count(&desk), (0, 0));
+
+    desk.offer("a", ONE, &terms);
+    desk.offer("b", TWO, &terms);
+    desk.offer("c", ONE, &terms);
+    assert_eq!(count(&desk), (3, 2));
+    desk.puback(1);
+    assert_eq!(count(&desk), (2, 1));
+    desk.all(&terms);
+    assert_eq!(count(&desk), (2, 2));
+
+    // It is no message any more, but still open.
+    desk.session.pubrec(id(2), ReasonCode::Success, &mut desk.effects).unwrap();
+    assert_eq!(count(&desk), (1, 2));
+}
+
+#[test]
+fn a_client_owes_an_acknowledgement_from_publish_to_puback_or_pubcomp() {
+    let mut desk = Desk::new();
+    assert!(!desk.session.awaits_acknowledgement());
+    desk.offer_away("a", TWO);
+    assert!(!desk.session.awaits_acknowledgement());
+
+    desk.all(&terms(8));
+    assert!(desk.session.awaits_acknowledgement());
+    desk.session.pubrec(id(1), ReasonCode::Success, &mut desk.effects).unwrap();
+    assert!(desk.session.awaits_acknowledgement());
+
+    desk.session.pubcomp(id(1), &mut desk.effects).unwrap();
+    assert!(!desk.session.awaits_acknowledgement());
 }
 
 #[test]

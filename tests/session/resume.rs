@@ -229,3 +229,44 @@ fn identifiers_from_the_earlier_connection_are_not_given_out_again() {
 
     assert!(!ids.contains(&id(1)) && !ids.contains(&id(2)));
 }
+
+/// A Session whose client reconnects with so many exchanges that wait for PUBCOMP.
+fn released(count: u16) -> Desk {
+    let mut desk = Desk::new();
+    for value in 1..=count {
+        desk.offer("a", TWO, &terms(count));
+        pubrec(&mut desk, value);
+    }
+    desk.resume();
+    desk.all(&terms(1));
+    desk
+}
+
+// Exchanges of earlier connections count against no Receive Maximum: they could pile up.
+#[test]
+fn while_1_024_earlier_exchanges_wait_for_pubcomp_new_messages_wait() {
+    let mut desk = released(1_024);
+
+    assert_eq!(desk.offer("b", ONE, &terms(8)), Verdict::Queued);
+    assert_eq!(desk.next(&terms(8)), None);
+
+    desk.session.pubcomp(id(7), &mut desk.effects).unwrap();
+    assert_eq!(desk.next(&terms(8)), Some(at_least_once(1_025, "b")));
+}
+
+// [MQTT-2.2.1-4]: all 65,535 identifiers are in use, though the Receive Maximum allows one more.
+#[test]
+fn without_a_free_identifier_messages_wait_and_are_not_lost() {
+    let mut desk = released(1);
+    desk.limits.queue_bytes_max = usize::MAX;
+    let widest = terms(u16::MAX);
+    for _ in 0..65_534 {
+        assert!(matches!(desk.offer("b", ONE, &widest), Verdict::Send(_)));
+    }
+
+    assert_eq!(desk.offer("c", ONE, &widest), Verdict::Queued);
+    assert_eq!(desk.next(&widest), None);
+
+    desk.puback(9);
+    assert_eq!(desk.next(&widest), Some(at_least_once(9, "c")));
+}
