@@ -247,3 +247,130 @@ fn secrets_and_payloads_are_not_printed() {
     assert!(printed.contains("6 bytes"));
     assert!(!printed.contains("secret") && !printed.contains(&raw), "{printed}");
 }
+
+#[test]
+fn hidden_bytes_are_printed_as_their_number() {
+    let publish = Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic: b"a/b",
+        properties: PublishProperties::default(),
+        payload: b"secret",
+    };
+    let auth = Auth {
+        authentication_data: Some(AuthenticationData(b"secret too")),
+        ..Auth::new(ReasonCode::Success)
+    };
+
+    let (publish, auth) = (format!("{publish:?}"), format!("{auth:?}"));
+
+    assert!(publish.contains("a/b") && publish.contains("6 bytes"), "{publish}");
+    assert!(auth.contains("10 bytes"), "{auth}");
+}
+
+#[test]
+fn what_is_passed_on_is_printed_without_its_correlation_data() {
+    let mut user_properties = UserPropertyList::default();
+    user_properties.push("room", "attic");
+    let properties = ForwardedProperties::new(&ForwardedParts {
+        payload_format_indicator: Some(PayloadFormatIndicator::Utf8),
+        content_type: Some("text/plain"),
+        response_topic: Some("answers"),
+        correlation_data: Some(b"secret"),
+        user_properties: user_properties.as_view(),
+    });
+
+    let printed = format!("{properties:?}");
+
+    for part in ["Utf8", "text/plain", "answers", "6 bytes", "room", "attic"] {
+        assert!(printed.contains(part), "{part} is not in {printed}");
+    }
+    assert!(!printed.contains(&format!("{:?}", b"secret")), "{printed}");
+}
+
+#[test]
+fn small_values_are_printed_as_what_they_are() {
+    let versions = [ProtocolVersion::V5, ProtocolVersion::V31].into_iter();
+
+    assert_eq!(format!("{:?}", versions.collect::<ProtocolVersions>()), "{V31, V5}");
+    assert_eq!(PacketId::new(7).unwrap().to_string(), "7");
+    assert_eq!(SubscriptionId::new(7).unwrap().to_string(), "7");
+    assert_eq!(UserName::new("ada").unwrap().to_string(), "ada");
+    assert_eq!(ClientId::new("meter-7").unwrap().to_string(), "meter-7");
+}
+
+#[test]
+fn nothing_to_pass_on_is_empty() {
+    let nothing = ForwardedProperties::new(&ForwardedParts::default());
+    let something = ForwardedProperties::new(&ForwardedParts {
+        content_type: Some(""),
+        ..ForwardedParts::default()
+    });
+
+    assert!(nothing.is_empty() && nothing.as_view().is_empty());
+    assert!(!something.is_empty() && !something.as_view().is_empty());
+    assert_eq!(something.len(), 3);
+}
+
+#[test]
+fn two_sets_of_properties_to_pass_on_are_equal_if_all_of_them_are() {
+    let of = |content_type| {
+        let parts = ForwardedParts { content_type, ..ForwardedParts::default() };
+        ForwardedProperties::new(&parts)
+    };
+    let (one, same, other, none) = (of(Some("a")), of(Some("a")), of(Some("b")), of(None));
+
+    assert_eq!(one.as_view(), same.as_view());
+    assert_ne!(one.as_view(), other.as_view());
+    assert_ne!(one.as_view(), none.as_view());
+}
+
+#[test]
+fn the_longest_packet_is_the_one_with_the_largest_remaining_length() {
+    let longest = [0x30, 0xFF, 0xFF, 0xFF, 0x7F];
+
+    let framing = frame(&longest, PACKET_BYTES_MAX);
+
+    assert_eq!(framing, Ok(Framing::Incomplete { needed: Some(PACKET_BYTES_MAX) }));
+}
+
+// A CONNECT that is refused for its length is answered in the version that it names.
+#[test]
+fn the_version_of_a_connect_is_known_as_soon_as_it_has_come() {
+    let names: [(&[u8], ProtocolVersion); 3] = [
+        (b"\0\x06MQIsdp\x03", ProtocolVersion::V31),
+        (b"\0\x04MQTT\x04", ProtocolVersion::V311),
+        (b"\0\x04MQTT\x05", ProtocolVersion::V5),
+    ];
+    let lengths: [&[u8]; 4] =
+        [&[0x7F], &[0x80, 0x01], &[0x80, 0x80, 0x01], &[0xFF, 0xFF, 0xFF, 0x7F]];
+    for (name, version) in names {
+        for length in lengths {
+            let beginning = [&[0x10], length, name].concat();
+
+            let (last, shorter) = beginning.split_last().unwrap();
+
+            assert_eq!(claimed_version(&beginning), Some(version));
+            assert_eq!(claimed_version(&[&beginning[..], b"rest"].concat()), Some(version));
+            assert_eq!(claimed_version(shorter), None, "without {last}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_connect_of_a_version_we_speak_claims_none() {
+    let beginnings: [&[u8]; 9] = [
+        b"",
+        b"\x10",
+        b"\x10\x0C",
+        b"\x20\x0C\0\x04MQTT\x05",
+        b"\x11\x0C\0\x04MQTT\x05",
+        b"\x10\x0C\0\x04MQTT\x06",
+        b"\x10\x0C\0\x04MQTT\x03",
+        b"\x10\x0C\0\x05MQTT\x05",
+        b"\x10\x0C\x01\x04MQTT\x05",
+    ];
+    for beginning in beginnings {
+        assert_eq!(claimed_version(beginning), None, "{beginning:02x?}");
+    }
+}
