@@ -120,6 +120,59 @@ fn a_topic_beyond_the_maximum_takes_over_from_the_least_used() {
     assert_eq!(aliases.name(&seldom, ROOM), Naming::Name);
 }
 
+/// How often a topic is sent until it takes an alias over.
+fn sent_until_it_takes_over(aliases: &mut OutboundAliases, topic: &TopicName) -> usize {
+    1 + (0..100).take_while(|_| aliases.name(topic, ROOM) == Naming::Name).count()
+}
+
+#[test]
+fn a_topic_that_lost_its_alias_is_counted_from_nothing() {
+    let mut aliases = aliases(2);
+    let [often, first, second] = ["often", "first", "second"].map(topic);
+    set_and_used(&mut aliases, [&often].repeat(6));
+    set_and_used(&mut aliases, [&first]);
+
+    // More than twice as often as 1, as 4, and as 6, which is now the least.
+    let takes =
+        [&second, &first, &second].map(|topic| sent_until_it_takes_over(&mut aliases, topic));
+
+    assert_eq!(takes[..2], [4, 10]);
+    assert!(takes[2] > 10, "{takes:?}");
+}
+
+#[test]
+fn all_counts_are_halved_after_16_packets_for_each_alias() {
+    for (maximum, times) in [(1, 12), (2, 14)] {
+        let mut aliases = aliases(maximum);
+        let favourites = topics(maximum.into());
+        let newcomer = topic("newcomer");
+        let before = 16 * usize::from(maximum) - 3;
+        set_and_used(&mut aliases, favourites.iter().cycle().take(before));
+
+        // The last of these halves: 2 before it is now 1, and 13 or 14 of the favourites 6 or 7.
+        set_and_used(&mut aliases, [&newcomer; 3]);
+
+        assert_eq!(sent_until_it_takes_over(&mut aliases, &newcomer), times);
+    }
+}
+
+#[test]
+fn eight_topics_without_an_alias_are_counted_beside_one_and_no_more() {
+    let topics = topics(10);
+    let namings = |topic: usize| {
+        let mut aliases = aliases(1);
+        set_and_used(&mut aliases, &topics[..9]);
+        // All before the counts are halved for the first time.
+        [(); 6].map(|()| aliases.name(&topics[topic], ROOM))
+    };
+
+    let counted = namings(8);
+    let not_counted = namings(9);
+
+    assert_eq!(counted[..3], [Naming::Name, Naming::Name, Naming::NameAndAlias(alias(1))]);
+    assert_eq!(not_counted, [Naming::Name; 6]);
+}
+
 #[test]
 fn former_favourites_make_room_for_what_is_sent_now() {
     for maximum in [1, 4, 32, 100] {
