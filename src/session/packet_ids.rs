@@ -92,6 +92,18 @@ mod tests {
     }
 
     #[test]
+    fn while_none_is_in_use_identifiers_go_round_from_1() {
+        let mut packet_ids = PacketIds::new();
+
+        for round in 0..3 {
+            for value in 1..=u16::MAX {
+                let next = packet_ids.next(std::iter::empty());
+                assert_eq!(next, PacketId::new(value), "in round {round}");
+            }
+        }
+    }
+
+    #[test]
     fn a_full_ring_has_no_next() {
         let used: Vec<_> = (1..=u16::MAX).filter_map(PacketId::new).collect();
         let mut packet_ids = PacketIds { last: 7, free: 0 };

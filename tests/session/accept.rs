@@ -389,6 +389,18 @@ fn a_will_on_a_topic_that_is_none_of_the_clients_refuses_the_connection() {
     }
 }
 
+#[test]
+fn a_will_topic_may_be_as_long_and_as_deep_as_the_limits() {
+    for topic in [&"t".repeat(limits().topic_bytes_max), "1/2/3/4/5"] {
+        let mut connect = connect(V5);
+        connect.will = Some(will(topic));
+
+        let will = accepted(&connect, &limits()).unwrap().will.unwrap();
+
+        assert_eq!(will.message.topic.as_str(), topic);
+    }
+}
+
 // [MQTT-3.1.2-29]: before 5.0 there were no Reason Strings to want.
 #[test]
 fn reasons_go_only_to_those_who_want_them() {

@@ -152,6 +152,19 @@ fn a_replay_goes_on_after_a_reconnect() {
     assert_eq!(slice(&mut desk, &[retained("a/2", QoS::AtMostOnce)], None), ["a/2"]);
 }
 
+// What was read for the old connection may be older than what the new one got since.
+#[test]
+fn a_slice_that_a_reconnect_made_obsolete_gives_nothing_and_is_read_again() {
+    let mut desk = subscribed(QoS::AtMostOnce);
+    let step = desk.session.begin_replay_step(&terms(8)).unwrap();
+    let read = [retained("a/1", QoS::AtMostOnce)];
+
+    desk.resume();
+
+    assert_eq!(end(&mut desk, &step, &read, None), [""; 0]);
+    assert_eq!(slice(&mut desk, &read, None), ["a/1"]);
+}
+
 // A newer value of QoS 0 would need no window and overtake what waits for it.
 #[test]
 fn a_slice_has_no_more_messages_than_the_window_has_room_for() {

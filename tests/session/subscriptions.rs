@@ -43,6 +43,21 @@ fn retained_messages_follow_as_retain_handling_says() {
     }
 }
 
+// 5.0 s4.8.2
+#[test]
+fn a_shared_subscription_brings_no_retained_messages_and_ends_none() {
+    for handling in [RetainHandling::Always, RetainHandling::IfNew, RetainHandling::Never] {
+        let mut desk = Desk::new();
+
+        assert_eq!(subscribe(&mut desk, "$share/g/a", handling), Ok(Subscribed::Quietly));
+        assert!(!desk.session.is_replaying());
+
+        subscribe(&mut desk, "a", RetainHandling::Always).unwrap();
+        desk.session.unsubscribe(&filter("$share/g/a"), &mut desk.effects);
+        assert!(desk.session.is_replaying());
+    }
+}
+
 #[test]
 fn one_subscription_too_many_is_refused_and_a_known_one_is_not() {
     let mut desk = Desk::new();
