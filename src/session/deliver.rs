@@ -234,9 +234,7 @@ impl Session {
             effects.drop_message(DropReason::TooLarge);
             return Verdict::Dropped;
         }
-        if in_the_way > 0 {
-            self.drop_oldest(in_the_way, effects);
-        }
+        self.drop_oldest(in_the_way, effects);
         let outgoing = self.outgoing.get_or_insert_default();
         if let Some(terms) = terms
             && room == Room::Open

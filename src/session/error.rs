@@ -204,8 +204,7 @@ impl ProtocolError {
             | ReasonCode::ServerUnavailable
             | ReasonCode::ServerShuttingDown
             | ReasonCode::QuotaExceeded => ConnectReturnCode::ServerUnavailable,
-            ReasonCode::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
-            ReasonCode::NotAuthorized | ReasonCode::Banned => ConnectReturnCode::NotAuthorized,
+            ReasonCode::NotAuthorized => ConnectReturnCode::NotAuthorized,
             _ => return None,
         };
         Some(ConnAckCode::V3(code))
