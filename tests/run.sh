@@ -120,7 +120,7 @@ install_tools() {
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy \
         || fail "could not add clippy"
 
-    local python="$tools/python" list="$root/tests/clients/paho/requirements.txt"
+    local python="$tools/python" list="$root/tests/interop/paho_python/requirements.txt"
     if ! installed "$python" "$list" || [ ! -d "$python/paho" ]; then
         python3 -m pip --version >/dev/null 2>&1 || apt_install pip python3-pip
         rm -rf "$python"
@@ -130,11 +130,11 @@ install_tools() {
         cp "$list" "$python/installed"
     fi
 
-    local node="$tools/node" lock="$root/tests/clients/mqttjs/package-lock.json"
+    local node="$tools/node" lock="$root/tests/interop/mqttjs/package-lock.json"
     if ! installed "$node" "$lock" || [ ! -d "$node/node_modules/mqtt" ]; then
         rm -rf "$node"
         mkdir -p "$node"
-        cp "$root/tests/clients/mqttjs/package.json" "$lock" "$node/"
+        cp "$root/tests/interop/mqttjs/package.json" "$lock" "$node/"
         npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund \
             || fail "could not install MQTT.js by npm"
         cp "$lock" "$node/installed"

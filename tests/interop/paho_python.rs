@@ -1,4 +1,4 @@
-//! paho for Python: each scenario of `paho/scenarios.py` in both versions.
+//! paho for Python: each scenario of `paho_python/scenarios.py` in both versions.
 
 use crate::{
     broker::Broker,
@@ -13,7 +13,7 @@ fn scenario(name: &str) {
 }
 
 fn run(broker: &Broker, version: &str, name: &str) {
-    let file = script("paho/scenarios.py");
+    let file = script("paho_python/scenarios.py");
     let port = broker.address.port().to_string();
     let host = broker.address.ip().to_string();
     let file = file.to_str().expect("a path of text");

@@ -17,4 +17,4 @@ mod tool;
 
 mod mosquitto;
 mod mqttjs;
-mod paho;
+mod paho_python;

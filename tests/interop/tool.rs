@@ -98,9 +98,9 @@ pub(crate) fn libraries(of: &str) -> PathBuf {
     target.parent().expect("the target folder").join("test-tools").join(of)
 }
 
-/// A script of ours in `tests/clients`.
+/// A script of ours in `tests/interop`.
 pub(crate) fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
 }
 
 fn read_lines(pipe: impl Read + Send + 'static, lines: Sender<String>) -> JoinHandle<()> {
