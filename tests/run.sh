@@ -111,6 +111,7 @@ installed() {
 install_tools() {
     need cc gcc libc6-dev
     need mosquitto_sub mosquitto-clients
+    cc -E - <<<'#include <MQTTClient.h>' >/dev/null 2>&1 || apt_install "Paho for C" libpaho-mqtt-dev
     need python3 python3
     command -v node >/dev/null || apt_install node nodejs npm
     need npm npm

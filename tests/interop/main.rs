@@ -64,4 +64,14 @@ table! {
             user_properties_in_order:
                 "MQTT.js has them in an object, by name: the order between names is lost";
     }
+    paho_c {
+        runs: connect refused every_qos between_versions retained will will_dropped_at_disconnect
+            resume wildcards unsubscribe shared_group mebibyte burst sys_topics user_properties
+            user_properties_in_order request_and_response aliases_to_the_client
+            aliases_from_the_client message_expiry will_delay will_delay_ended_by_reconnecting
+            session_expiry session_ended_by_disconnect;
+        cannot:
+            shared_group_while_members_die: ACKNOWLEDGES_FIRST;
+            aliases_chosen_by_the_client: LEAVES_ALIASES;
+    }
 }

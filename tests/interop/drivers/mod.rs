@@ -1,6 +1,7 @@
 //! The clients, each behind the same few operations.
 
 mod mosquitto;
+mod paho_c;
 mod process;
 
 use crate::{
@@ -29,5 +30,11 @@ pub(crate) fn mqttjs() -> Box<dyn Driver> {
     let arguments = vec![source("mqttjs/client.mjs")];
     let environment = vec![("MQTTJS_FOLDER", libraries("node"))];
     let command = Command { program: "node".into(), arguments, environment };
+    Box::new(Program { versions: COMMON_VERSIONS, command })
+}
+
+pub(crate) fn paho_c() -> Box<dyn Driver> {
+    let command =
+        Command { program: paho_c::compiled(), arguments: Vec::new(), environment: Vec::new() };
     Box::new(Program { versions: COMMON_VERSIONS, command })
 }
