@@ -211,8 +211,8 @@ fn v5_mqtt_4_8_2_4_a_member_that_returns_gets_the_rest_of_a_qos_2_delivery() {
 
             other.expect_nothing();
             let mut member = world.resume(version, session);
-            member.expect(publish("a/b").qos(2).id(1).dup().payload("sent"));
             member.expect(pubrel(2));
+            member.expect(publish("a/b").qos(2).id(1).dup().payload("sent"));
             member.send_all(&[&pubrec(1), &pubcomp(2)]);
             member.expect(pubrel(1));
             member.send(pubcomp(1));
