@@ -290,6 +290,20 @@ fn connect_too_long() -> impl Said {
     connect(&"c".repeat(1_025)).with(user_property("a", "b"))
 }
 
+/// It has the Client Identifier that was assigned. 5.0 s3.2.2.3.15 [MQTT-3.1.3-7]
+#[test]
+fn v5_s3_2_2_3_15_response_information_knows_an_assigned_identifier() {
+    everywhere(|world| {
+        let (_, properties) = told(world, connect("").with(request_response_information(1)));
+
+        let [Value::Text(name)] = properties.all(wire::ASSIGNED_CLIENT_IDENTIFIER)[..] else {
+            panic!("{properties:?}")
+        };
+        let information = Value::Text(format!("response/{name}"));
+        assert_eq!(properties.all(wire::RESPONSE_INFORMATION), [&information]);
+    });
+}
+
 /// What is of no use without room is left out, too. 5.0 s3.2.2.3.15
 #[test]
 fn v5_s3_2_2_3_15_response_information_that_does_not_fit_is_left_out() {

@@ -39,6 +39,25 @@ fn v5_mqtt_3_1_2_23_without_an_interval_a_session_ends_with_its_connection() {
     });
 }
 
+/// 5.0 s3.1.2.11.2: what the last CONNECT said holds.
+#[test]
+fn v5_mqtt_3_1_2_23_a_later_connection_may_change_the_interval() {
+    with_clock(|world| {
+        let connect =
+            |seconds| connect("c").no_clean_start().with(session_expiry_interval(seconds));
+        world.connect(V5, connect(10)).leave();
+
+        world.resume(V5, connect(100)).leave();
+        world.pass(50);
+        world.resume(V5, connect(10)).leave();
+        world.pass(11);
+
+        world.connect(V5, connect(100)).leave();
+        world.resume(V5, connect(0)).leave();
+        world.connect(V5, connect(100)).leave();
+    });
+}
+
 /// 5.0 s3.1.2.11.2: 0xFFFFFFFF.
 #[test]
 fn v5_mqtt_3_1_2_23_the_longest_interval_has_no_end() {
@@ -143,6 +162,35 @@ fn v5_s3_1_2_11_3_no_more_messages_are_open_than_the_receive_maximum() {
         client.expect_nothing();
         client.send(pubcomp(2));
         client.expect(publish("t").payload("4").qos(2));
+    });
+}
+
+/// It holds for what is sent again, too.
+#[test]
+fn v5_s3_1_2_11_3_a_session_resumed_with_a_smaller_receive_maximum_keeps_to_it() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, lasting("c"));
+        client.subscribed(subscribe("t").qos(2));
+        let mut publisher = world.connected(V5, "publisher");
+        for (number, qos) in [("1", 1), ("2", 2), ("3", 1), ("4", 2)] {
+            publisher.published(publish("t").payload(number).qos(qos));
+            client.expect(publish("t").payload(number).qos(qos));
+        }
+        client.cut();
+
+        let mut client = world.resume(V5, lasting("c").with(receive_maximum(2)));
+
+        client.expect(publish("t").payload("1").qos(1).id(1).dup());
+        client.expect(publish("t").payload("2").qos(2).id(2).dup());
+        client.expect_nothing();
+        client.send(puback(1));
+        client.expect(publish("t").payload("3").qos(1).id(3).dup());
+        client.expect_nothing();
+        client.send(pubrec(2));
+        client.expect(pubrel(2));
+        client.expect_nothing();
+        client.send(pubcomp(2));
+        client.expect(publish("t").payload("4").qos(2).id(4).dup());
     });
 }
 
@@ -261,6 +309,24 @@ fn v5_mqtt_3_1_2_25_a_message_that_is_too_long_counts_as_delivered() {
     });
 }
 
+/// 5.0 s3.1.2.11.4 leaves it to the server what becomes of it. dunlin drops it for the member whose
+/// turn it was.
+#[test]
+fn v5_mqtt_3_1_2_25_a_shared_message_that_is_too_long_stops_nothing() {
+    everywhere(|world| {
+        let mut small = narrow(world, "small", 100);
+        small.subscribed(subscribe("$share/g/t").qos(1));
+        let mut publisher = world.connected(V5, "publisher");
+        for qos in [0, 1] {
+            publisher.published(publish("t").payload(vec![b'x'; 100]).qos(qos));
+            publisher.published(publish("t").payload("fits").qos(qos));
+
+            take(&mut small, 4);
+        }
+        small.expect_nothing();
+    });
+}
+
 /// Nor does one that waited while the client took longer ones, or that was retained.
 #[test]
 fn v5_mqtt_3_1_2_25_a_kept_message_that_is_too_long_is_left_out() {
@@ -280,6 +346,33 @@ fn v5_mqtt_3_1_2_25_a_kept_message_that_is_too_long_is_left_out() {
         client.expect(publish("t").payload("fits").qos(1));
         client.subscribed(subscribe("kept/+"));
         client.expect(publish("kept/short").retain());
+        client.expect_nothing();
+    });
+}
+
+/// Nor one that was sent before, to a client that takes it no more. At QoS 2 it may have it already
+/// and wait for the PUBREL, which it takes.
+#[test]
+fn v5_mqtt_3_1_2_25_a_message_sent_before_that_is_too_long_is_not_sent_again() {
+    everywhere(|world| {
+        let mut client = world.connect(V5, lasting("c"));
+        client.subscribed(subscribe("t").qos(2));
+        let mut publisher = world.connected(V5, "publisher");
+        let long = publish("t").payload(vec![b'x'; 100]);
+        for message in [long.clone().qos(2), long.clone().qos(1), long.qos(2)] {
+            publisher.published(message.clone());
+            client.expect(message);
+        }
+        client.send(pubrec(1));
+        client.expect(pubrel(1));
+        client.cut();
+        publisher.published(publish("t").payload("fits").qos(1));
+
+        let narrow = lasting("c").with(maximum_packet_size(100)).with(receive_maximum(3));
+        let mut client = world.resume(V5, narrow);
+
+        let fits = publish("t").payload("fits").qos(1);
+        client.expect_any_order(&[&pubrel(1), &pubrel(3), &fits]);
         client.expect_nothing();
     });
 }

@@ -38,7 +38,7 @@ fn v5_mqtt_3_1_4_1_a_connect_that_breaks_the_format_is_refused() {
     });
 }
 
-/// 3.1.1 has a return code for it [MQTT3-3.1.4-4] [MQTT3-3.2.2-4] [MQTT3-3.2.2-5].
+/// 3.1.1 has a return code for it. [MQTT3-3.2.2-4] [MQTT3-3.2.2-5]
 #[test]
 fn v5_mqtt_3_1_4_2_who_is_not_authorised_is_refused() {
     really_with(CLOSED, |world| {
@@ -160,6 +160,38 @@ fn ends_after_a_connack_at_most(mut stranger: Client) {
         Some(other) => panic!("{other:?}"),
         None => {}
     }
+}
+
+/// Before it has come whole.
+#[test]
+fn v5_mqtt_3_1_4_2_a_connect_that_is_too_long_is_refused() {
+    everywhere_with("limits.connect_bytes_max = 1000", |world| {
+        for version in BOTH {
+            let whole = Said::encode(&connect("c").username(&"u".repeat(1_000)), version);
+            let mut stranger = world.client(version);
+
+            stranger.send(raw(&whole[..100]));
+
+            stranger.rejected(0x95);
+        }
+    });
+}
+
+/// However few bytes come at once.
+#[test]
+fn v5_s3_1_4_a_connect_in_single_bytes_is_understood() {
+    everywhere(|world| {
+        for version in BOTH {
+            let mut client = world.client(version);
+            let connect = connect("c").will(Will::new("will", "gone")).username("user");
+
+            for byte in Said::encode(&connect, version) {
+                client.send(raw([byte]));
+            }
+
+            client.expect(connack());
+        }
+    });
 }
 
 /// 5.0 s3.1.4, 3.1.1 s3.1.4: a client need not wait for its CONNACK.

@@ -236,7 +236,7 @@ fn v5_mqtt_3_1_2_9_a_will_flag_without_its_fields_is_malformed() {
     });
 }
 
-/// And no fields without it. [MQTT-3.1.2-9]
+/// What is left over makes the CONNECT malformed.
 #[test]
 fn v311_mqtt_3_1_2_11_without_the_will_flag_there_are_no_will_fields() {
     everywhere(|world| {

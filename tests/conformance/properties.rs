@@ -215,7 +215,6 @@ fn v5_s2_2_2_2_a_value_that_is_not_whole_is_malformed() {
 fn v5_s2_2_2_2_a_property_that_stands_twice_is_a_protocol_error() {
     everywhere(|world| {
         for place in PLACES {
-            // A client's PUBLISH has no Subscription Identifier at all [MQTT-3.3.4-6].
             let once = |id: &u8| place.allowed.contains(id) && *id != 0x26;
             for property in all_properties().into_iter().filter(|(id, _)| once(id)) {
                 let section = Properties(vec![property.clone(), property]).encode();
