@@ -63,16 +63,37 @@ pub struct ConnectProperties<'a> {
 /// The version that a CONNECT names, of which only the beginning need be there or be in order: a
 /// client whose CONNECT is refused is told in its own version.
 pub fn claimed_version(packet: &[u8]) -> Option<ProtocolVersion> {
+    claim(packet).map(|(version, _)| version)
+}
+
+/// The Maximum Packet Size that a CONNECT names, as far as it can be read.
+pub fn claimed_maximum_packet_size(packet: &[u8]) -> Option<NonZeroU32> {
+    const FLAGS_AND_KEEP_ALIVE: usize = 3;
+    let (_, rest) = claim(packet).filter(|(version, _)| version.is_v5())?;
+    let mut rest = Reader::new(rest.get(FLAGS_AND_KEEP_ALIVE..)?);
+    let mut reader = PropertyReader::new(&mut rest).ok()?;
+    loop {
+        match reader.next() {
+            Ok(Some(Property::MaximumPacketSize(size))) => return Some(size),
+            // The next property begins after a forbidden value as after any other.
+            Ok(Some(_)) | Err(DecodeError::Protocol(ProtocolViolation::PropertyValue { .. })) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// The version that a CONNECT names, and what follows it.
+fn claim(packet: &[u8]) -> Option<(ProtocolVersion, &[u8])> {
     let rest = packet.strip_prefix(&[PacketType::Connect.first_byte()])?;
     let length_bytes = 1 + rest.iter().take(3).take_while(|byte| **byte >= 0x80).count();
     let name = rest.get(length_bytes..)?;
-    [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5].into_iter().find(|version| {
+    let versions = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
+    versions.into_iter().find_map(|version| {
         let text = version.name().as_bytes();
-        let level = name.strip_prefix(&[0]).and_then(|name| {
-            let (length, name) = name.split_first()?;
-            (usize::from(*length) == text.len()).then(|| name.strip_prefix(text))?
-        });
-        level.is_some_and(|level| level.first() == Some(&version.level()))
+        let (length, name) = name.strip_prefix(&[0])?.split_first()?;
+        let level = (usize::from(*length) == text.len()).then(|| name.strip_prefix(text))??;
+        let rest = level.strip_prefix(&[version.level()])?;
+        Some((version, rest))
     })
 }
 

@@ -48,7 +48,9 @@ pub use acks::{PubAck, PubComp, PubRec, PubRel};
 pub use auth::Auth;
 pub use client_id::ClientId;
 pub use conn_ack::{ConnAck, ConnAckCode, ConnAckProperties};
-pub use connect::{Connect, ConnectProperties, Will, WillProperties, claimed_version};
+pub use connect::{
+    Connect, ConnectProperties, Will, WillProperties, claimed_maximum_packet_size, claimed_version,
+};
 pub use decoder::{Frame, Framing, PACKET_BYTES_MAX, Packet, frame};
 pub use disconnect::Disconnect;
 pub use encoder::suback_length;

@@ -15,7 +15,7 @@ use super::stream::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;
-use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, ProtocolVersion, frame};
+use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, frame};
 use crate::router::{Attach, Attached, Flags, Memory, OtherIdentity};
 use crate::session::{self, Accepted, ProtocolError};
 
@@ -53,10 +53,10 @@ pub(super) enum Failure {
 /// Why a packet did not come.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// What came is no packet; a client may be told in this version.
+    /// What came is no packet; were it to be the first, this is the answer.
     NoPacket {
         error: DecodeError,
-        version: Option<ProtocolVersion>,
+        answer: Vec<u8>,
     },
     TooLate,
     Closed,
@@ -84,9 +84,7 @@ pub(super) async fn handshake(
         Framing::Incomplete { .. } => Err(DecodeError::TooLarge { length: bytes.len(), max }),
     }) {
         Ok(connect) => connect,
-        Err(error) => {
-            return Err(refuse_unread(session::version_to_refuse(&bytes, &error), error.into()));
-        }
+        Err(error) => return Err(refuse_unread(&bytes, error)),
     };
     {
         let courier = worker.courier.borrow();
@@ -214,8 +212,9 @@ pub(super) fn poll_packet(
         };
         match packets(bytes, max, take_first) {
             Err(error) => {
-                let version = session::version_to_refuse(bytes, &error);
-                return Poll::Ready(Err(Unread::NoPacket { error, version }));
+                let mut answer = Vec::new();
+                session::refused_unread(bytes, error, &mut answer);
+                return Poll::Ready(Err(Unread::NoPacket { error, answer }));
             }
             Ok(left) => {
                 stream.input().keep(bytes, left, &mut courier);
@@ -231,8 +230,8 @@ impl Unread {
     /// For the first packet, of which nothing is known.
     fn failure_unread(self) -> Failure {
         match self {
-            Self::NoPacket { error, version } => refuse_unread(version, error.into()),
-            Self::TooLate => refuse_unread(None, ProtocolError::ConnectTimeout),
+            Self::NoPacket { error, answer } => refuse_stranger(error.into(), answer),
+            Self::TooLate => refuse_stranger(ProtocolError::ConnectTimeout, Vec::new()),
             Self::Closed => Failure::Closed,
             Self::Shutdown => Failure::Shutdown,
         }
@@ -276,12 +275,14 @@ fn refusal(connect: &Connect<'_>, error: &ProtocolError) -> Vec<u8> {
     answer
 }
 
-/// Refuses what was not, in the version it seems to be of.
-fn refuse_unread(version: Option<ProtocolVersion>, error: ProtocolError) -> Failure {
+/// Refuses a CONNECT that was not.
+fn refuse_unread(bytes: &[u8], error: DecodeError) -> Failure {
     let mut answer = Vec::new();
-    if let Some(version) = version {
-        session::refused(version, usize::MAX, &error, &mut answer);
-    }
+    session::refused_unread(bytes, error, &mut answer);
+    refuse_stranger(error.into(), answer)
+}
+
+fn refuse_stranger(error: ProtocolError, answer: Vec<u8>) -> Failure {
     Failure::Refused { error, answer, client_id: String::new() }
 }
 

@@ -20,7 +20,7 @@ use crate::message::Message;
 use crate::packet::{
     AuthenticationData, ClientId, ConnAck, ConnAckCode, ConnAckProperties, Connect,
     ConnectReturnCode, DecodeError, ProtocolVersion, ReasonCode, ReceiveMaximum,
-    Will as WillRequest, claimed_version,
+    Will as WillRequest, claimed_maximum_packet_size, claimed_version,
 };
 use crate::topic::TopicName;
 
@@ -321,14 +321,24 @@ fn connack<'a>(
 /// The largest packet a client takes, in bytes.
 #[must_use]
 pub fn maximum_packet_size(connect: &Connect<'_>) -> usize {
-    let size = connect.properties.maximum_packet_size;
+    bytes_of(connect.properties.maximum_packet_size)
+}
+
+fn bytes_of(size: Option<NonZeroU32>) -> usize {
     size.map_or(usize::MAX, |size| usize::try_from(size.get()).unwrap_or(usize::MAX))
 }
 
-/// The version to refuse a CONNECT in that cannot be decoded: the one it names. What is no CONNECT
-/// at all has none and is only closed.
-#[must_use]
-pub fn version_to_refuse(bytes: &[u8], error: &DecodeError) -> Option<ProtocolVersion> {
+/// Appends the CONNACK that refuses a CONNECT which cannot be decoded, to a client that is known as
+/// far as its first bytes are in order. What is no CONNECT at all is only closed.
+pub fn refused_unread(bytes: &[u8], error: DecodeError, out: &mut Vec<u8>) {
+    if let Some(version) = version_to_refuse(bytes, &error) {
+        let maximum = bytes_of(claimed_maximum_packet_size(bytes)); // [MQTT-3.2.2-19]
+        refused(version, maximum, &error.into(), out);
+    }
+}
+
+/// The version to refuse a CONNECT in that cannot be decoded: the one it names.
+fn version_to_refuse(bytes: &[u8], error: &DecodeError) -> Option<ProtocolVersion> {
     match error {
         // Level 6 and above will know what 5.0 knows; lower ones than 3 know what 3.1.1 knows
         // [MQTT-3.1.2-2].

@@ -39,7 +39,7 @@ mod will;
 
 pub use connect::{
     Accepted, Proof, ServerSide, Terms, accept, accepted, maximum_packet_size, refused,
-    version_to_refuse,
+    refused_unread,
 };
 pub use deliver::{Next, Offer, Room, Verdict};
 pub use effects::{DropReason, Effects};

@@ -265,6 +265,32 @@ fn v5_mqtt_3_2_2_19_a_reason_string_that_does_not_fit_is_left_out() {
     });
 }
 
+/// Though something else in the CONNECT is wrong. [MQTT-3.1.2-24]
+#[test]
+fn v5_mqtt_3_2_2_19_a_connect_that_is_wrong_gets_no_longer_answer_than_it_allows() {
+    everywhere(|world| {
+        let narrow = |bytes| connect("c").with(maximum_packet_size(bytes));
+        let wrong: [(&dyn Said, u8); 5] = [
+            (&narrow(20).with(receive_maximum(0)), 0x82),
+            (&connect("c").with(receive_maximum(0)).with(maximum_packet_size(20)), 0x82),
+            (&narrow(20).with(topic_alias(1)), 0x81),
+            (&narrow(20).will(Will::new("will", "gone")).toggle_flags(0x04), 0x81),
+            (&altered(narrow(20).username("XX"), "XX", b"\xC3\x28"), 0x81),
+        ];
+        for (said, code) in wrong {
+            let mut stranger = world.client(V5);
+
+            stranger.send_all(&[said]);
+
+            stranger.refused(code);
+            assert_eq!(stranger.last_bytes, [0x20, 3, 0, code, 0]);
+        }
+        let mut stranger = world.client(V5);
+        stranger.send(narrow(4).with(receive_maximum(0)));
+        stranger.closes();
+    });
+}
+
 /// dunlin has none to send.
 #[test]
 fn v5_mqtt_3_2_2_20_a_connack_has_no_user_properties_that_might_not_fit() {

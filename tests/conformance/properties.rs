@@ -29,7 +29,7 @@ fn all_properties() -> Vec<(u8, Value)> {
         maximum_qos(1),
         retain_available(1),
         user_property("x", "x"),
-        maximum_packet_size(1),
+        maximum_packet_size(1_000),
         wildcard_subscription_available(1),
         subscription_identifier_available(1),
         shared_subscription_available(1),

@@ -269,9 +269,7 @@ impl Broker {
 
     fn refuse_unread(&self, at: usize, input: &[u8], error: DecodeError) -> bool {
         let mut answer = Vec::new();
-        if let Some(version) = session::version_to_refuse(input, &error) {
-            session::refused(version, usize::MAX, &error.into(), &mut answer);
-        }
+        session::refused_unread(input, error, &mut answer);
         self.close(at, answer);
         true
     }
