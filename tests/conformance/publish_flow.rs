@@ -212,20 +212,21 @@ fn v5_mqtt_3_3_4_9_the_receive_maximum_is_that_of_the_connection() {
         for number in ["1", "2", "3"] {
             subscriber.expect(publish("t").qos(2).payload(number));
         }
-        subscriber.send(pubrec(1));
-        subscriber.expect(pubrel(1));
-        subscriber.expect_nothing();
+        subscriber.send(pubrec(2));
+        subscriber.expect(pubrel(2));
         subscriber.cut();
 
         let mut subscriber = world.resume(V5, lasting("s").with(receive_maximum(1)));
 
-        // PUBREL is no PUBLISH and is not held back by the limit.
-        subscriber.expect(pubrel(1));
-        subscriber.expect(publish("t").qos(2).id(2).payload("2").dup());
-        subscriber.expect_nothing();
-        subscriber.send(pubrec(2));
+        subscriber.expect(publish("t").qos(2).id(1).payload("1").dup());
+        // PUBREL is no PUBLISH and does not wait [MQTT-3.3.4-10].
         subscriber.expect(pubrel(2));
+        subscriber.expect_nothing();
         subscriber.send(pubcomp(2));
+        subscriber.send(pubrec(1));
+        subscriber.expect(pubrel(1));
+        subscriber.expect_nothing();
+        subscriber.send(pubcomp(1));
         subscriber.expect(publish("t").qos(2).id(3).payload("3").dup());
         subscriber.expect_nothing();
     });
