@@ -287,3 +287,24 @@ fn a_property_that_is_cut_off_is_malformed() {
     ];
     is_refused(&cut_off, 0x81);
 }
+
+/// 5.0 s3.3.2.3.1: their length is there, in its shortest form, and true.
+#[test]
+fn a_wrong_length_of_the_properties_is_malformed() {
+    let wrong: [&[u8]; 5] = [
+        &[0x30, 3, 0, 1, b't'],
+        &[0x30, 5, 0, 1, b't', 2, 0x01],
+        &[0x30, 5, 0, 1, b't', 0x80, 0x00],
+        &[0x30, 4, 0, 1, b't', 0x80],
+        &[0x30, 8, 0, 1, b't', 0x80, 0x80, 0x80, 0x80, 0x01],
+    ];
+    everywhere(|world| {
+        for bytes in wrong {
+            let mut client = world.connected(V5, "client");
+
+            client.send(raw(bytes));
+
+            client.ends(0x81);
+        }
+    });
+}

@@ -465,3 +465,26 @@ fn no_local_keeps_back_what_is_published_but_not_what_is_retained() {
         client.expect_nothing();
     });
 }
+
+/// [MQTT-4.3.3-10] [MQTT3-4.3.3-2]: what comes again at QoS 2 is not retained again either.
+#[test]
+fn a_repeated_publish_does_not_take_the_place_of_a_newer_retained_message() {
+    for version in BOTH {
+        everywhere(|world| {
+            let first = publish("t").qos(2).id(7).payload("first").retain();
+            let mut publisher = world.connect(version, lasting("publisher"));
+            publisher.send(first.clone());
+            publisher.expect(pubrec(7));
+            publisher.cut();
+            world.connected(version, "another").published(publish("t").payload("newer").retain());
+
+            let mut publisher = world.resume(version, lasting("publisher"));
+            publisher.published(first.dup());
+
+            let mut late = world.connected(version, "late");
+            late.subscribed(subscribe("t"));
+            late.expect(publish("t").payload("newer").retain());
+            late.expect_nothing();
+        });
+    }
+}

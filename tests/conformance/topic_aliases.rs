@@ -190,6 +190,28 @@ fn an_alias_can_be_given_another_topic() {
     });
 }
 
+/// 5.0 s3.3.2.3.4: also if the message itself goes nowhere, since it came before.
+#[test]
+fn a_repeated_publish_sets_its_alias() {
+    everywhere(|world| {
+        let mut subscriber = world.connected(V5, "subscriber");
+        subscriber.subscribed(subscribe("t"));
+        let first = publish("t").qos(2).id(7).payload("first");
+        let mut client = world.connect(V5, lasting("client"));
+        client.send(first.clone());
+        client.expect(pubrec(7));
+        client.cut();
+
+        let mut client = world.resume(V5, lasting("client"));
+        client.published(first.dup().with(topic_alias(1)));
+        client.published(publish("").payload("by alias").with(topic_alias(1)));
+
+        subscriber.expect(publish("t").payload("first"));
+        subscriber.expect(publish("t").payload("by alias"));
+        subscriber.expect_nothing();
+    });
+}
+
 /// 5.0 s3.3.2.3.4, s3.3.4: nor does an alias of another client, or of the other direction, count.
 #[test]
 fn an_alias_that_stands_for_nothing_is_a_protocol_error() {
