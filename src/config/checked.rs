@@ -206,7 +206,8 @@ pub enum QueueWhenFull {
 /// What may wait to be written to one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundLimits {
-    /// Beyond it QoS 0 for this client is dropped and counted, and QoS 1 and 2 wait in its queue.
+    /// While so much waits QoS 0 for this client is dropped and counted, and QoS 1 and 2 wait in its
+    /// queue.
     pub soft_bytes_max: usize,
     /// Beyond it nothing is read from the client. Never below `soft_bytes_max`.
     pub hard_bytes_max: usize,

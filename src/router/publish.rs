@@ -355,12 +355,12 @@ impl Router {
         if length > link.terms.maximum_packet_size {
             return Err(DropReason::TooLarge); // [MQTT-3.1.2-25]
         }
-        let bytes = link.outbound.bytes();
-        if bytes == 0 {
-            return Ok(()); // One message always fits an empty buffer.
-        }
-        if bytes + length > self.limits.outbound.soft_bytes_max {
-            return Err(DropReason::OutboundFull);
+        // What is there already counts, not the message: a large one would meet the limit as soon
+        // as anything waits, and the last write may only just have ended.
+        match room(Some(link), self.limits.outbound.soft_bytes_max) {
+            Room::Open if link.outbound.bytes() == 0 => return Ok(()),
+            Room::Open => {}
+            Room::Full | Room::Away => return Err(DropReason::OutboundFull),
         }
         // One to be retained was taken into the memory already; its takers are to have it too.
         let sheds = courier.memory() != Memory::Enough && !publication.retain;

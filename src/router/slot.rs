@@ -46,7 +46,7 @@ pub(super) struct SlotState {
 /// What a connection may hold unwritten, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboundLimits {
-    /// Beyond it QoS 0 is dropped and QoS 1 and 2 wait in the queue.
+    /// While so much waits QoS 0 is dropped and QoS 1 and 2 wait in the queue.
     pub soft_bytes_max: usize,
     /// Beyond it nothing more is read from the client, whose answers could not be written.
     pub hard_bytes_max: usize,

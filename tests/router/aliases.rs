@@ -198,7 +198,7 @@ fn a_message_that_is_dropped_has_set_no_alias() {
     let mut world = World::with(limits, Keeps::Nothing);
     let taker = taker(&mut world, 4, ZERO);
     taker.wire.set_room(0);
-    let filling = "f".repeat(80);
+    let filling = "f".repeat(100);
     world.publish(&taker, &draft("topic/a", &filling, ZERO));
     world.publish(&taker, &draft("topic/b", "dropped", ZERO));
     world.flush();
@@ -209,7 +209,7 @@ fn a_message_that_is_dropped_has_set_no_alias() {
     world.publish(&taker, &draft("topic/b", "y", ZERO));
     world.flush();
 
-    let expected = ["topic/a:80*f alias1", "topic/b:x alias2", ":y alias2"];
+    let expected = ["topic/a:100*f alias1", "topic/b:x alias2", ":y alias2"];
     assert_eq!(taker.read(), expected);
 }
 

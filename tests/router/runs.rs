@@ -158,7 +158,8 @@ fn who_has_no_room_for_a_run_gets_what_there_is_room_for() {
 
         assert_eq!(at_once, singly);
         let (read, counted) = at_once;
-        assert_eq!(read[1], [format!("{TOPIC}:first"), format!("{TOPIC}:second")]);
+        let sent = ["first", "second", "third"].map(|payload| format!("{TOPIC}:{payload}"));
+        assert_eq!(read[1], sent);
         assert!(counted[6] > 0);
     }
 }
