@@ -74,4 +74,15 @@ table! {
             shared_group_while_members_die: ACKNOWLEDGES_FIRST;
             aliases_chosen_by_the_client: LEAVES_ALIASES;
     }
+    rumqttc {
+        runs: connect refused every_qos between_versions retained will will_dropped_at_disconnect
+            resume wildcards unsubscribe shared_group shared_group_while_members_die mebibyte burst
+            sys_topics user_properties user_properties_in_order request_and_response
+            aliases_to_the_client aliases_from_the_client message_expiry will_delay
+            will_delay_ended_by_reconnecting session_expiry;
+        cannot:
+            aliases_chosen_by_the_client: LEAVES_ALIASES;
+            session_ended_by_disconnect:
+                "rumqttc 0.25.1 sends every DISCONNECT without properties";
+    }
 }

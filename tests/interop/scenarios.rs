@@ -27,8 +27,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     every_version("between_versions", between_versions),
     every_version("retained", retained),
     every_version("will", will),
-    every_version("will_dropped_at_disconnect", will_dropped_at_disconnect),
-    every_version("resume", resume),
+    Scenario {
+        configuration: EVERY_SECOND,
+        ..every_version("will_dropped_at_disconnect", will_dropped_at_disconnect)
+    },
+    Scenario { configuration: EVERY_SECOND, ..every_version("resume", resume) },
     every_version("wildcards", wildcards),
     every_version("unsubscribe", unsubscribe),
     every_version("shared_group", shared_group),
@@ -42,11 +45,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     only_5("aliases_to_the_client", aliases_to_the_client),
     only_5("aliases_from_the_client", aliases_from_the_client),
     only_5("aliases_chosen_by_the_client", aliases_chosen_by_the_client),
-    only_5("message_expiry", message_expiry),
+    Scenario { configuration: EVERY_SECOND, ..only_5("message_expiry", message_expiry) },
     only_5("will_delay", will_delay),
     only_5("will_delay_ended_by_reconnecting", will_delay_ended_by_reconnecting),
     only_5("session_expiry", session_expiry),
-    only_5("session_ended_by_disconnect", session_ended_by_disconnect),
+    Scenario {
+        configuration: EVERY_SECOND,
+        ..only_5("session_ended_by_disconnect", session_ended_by_disconnect)
+    },
 ];
 
 const NO_ANONYMOUS: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
@@ -133,6 +139,7 @@ fn will_dropped_at_disconnect(world: &World<'_>) {
 
     world.visit(world.client("polite").will("will", "never", 1));
 
+    world.wait_until_connected_are(1);
     watcher.publish(Message::new("will", "marker", 1));
     watcher.expect("will", "marker", 1);
 }
@@ -142,6 +149,7 @@ fn resume(world: &World<'_>) {
     let client = world.open(sleeper().subscribe("mail", 2));
     assert_ne!(client.session_present(), Some(true));
     client.disconnect();
+    world.wait_until_connected_are(0);
     let mut publisher = world.open(world.client("publisher"));
     let mail = (0..20_u8).map(|number| Message::new("mail", number.to_string(), 1 + number % 2));
     publisher.publish_all(&mail.collect::<Vec<_>>());
@@ -406,11 +414,15 @@ fn aliases_chosen_by_the_client(world: &World<'_>) {
 }
 
 fn message_expiry(world: &World<'_>) {
-    let mut publisher = world.open(world.client("publisher"));
     let sleeper = |qos| world.client(&format!("sleeper-{qos}")).lasting(HOUR);
     for qos in [1, 2] {
+        world.visit(sleeper(qos).subscribe(&format!("mail/{qos}"), qos));
+    }
+    // Whatever was sent to one that is still there does not expire any more [MQTT-4.3.3-7].
+    world.wait_until_connected_are(0);
+    let mut publisher = world.open(world.client("publisher"));
+    for qos in [1, 2] {
         let topic = format!("mail/{qos}");
-        world.visit(sleeper(qos).subscribe(&topic, qos));
         publisher.publish(Message::new(&topic, "kept", qos).expiring_after(100));
         publisher.publish(Message::new(&topic, "expired", qos).expiring_after(1));
         publisher.publish(Message::new(&topic, "marker", qos));
@@ -478,6 +490,8 @@ fn session_expiry(world: &World<'_>) {
 fn session_ended_by_disconnect(world: &World<'_>) {
     let client = || world.client("client").lasting(HOUR);
     world.open(client().subscribe("mail", 1).ending_its_session()).disconnect();
+    // A takeover before it is read would be no end of the Session.
+    world.wait_until_connected_are(0);
 
     let mut client = world.open(client().subscribe("marker", 1));
 

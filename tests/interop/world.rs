@@ -50,6 +50,16 @@ impl World<'_> {
         self.driver.visit(self.broker.address, options);
     }
 
+    /// A client that disconnected may be gone before the broker has read that. The broker has to
+    /// say `$SYS` often enough.
+    pub(crate) fn wait_until_connected_are(&self, clients: usize) {
+        let topic = "$SYS/broker/clients/connected";
+        let mut watcher = self.open(self.client("counter").subscribe(topic, 0));
+        let count = (clients + 1).to_string();
+        while watcher.message().text() != count {}
+        watcher.disconnect();
+    }
+
     /// The event is a Will with this delay, so it is the broker's time that has passed.
     pub(crate) fn wait_until_the_broker_is_older_by(&self, seconds: u32) {
         let mut watcher = self.open(self.client("clock watcher").subscribe("clock", 1));

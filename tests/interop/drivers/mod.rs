@@ -3,6 +3,7 @@
 mod mosquitto;
 mod paho_c;
 mod process;
+mod rumqttc;
 
 use crate::{
     client::{Driver, Version},
@@ -37,4 +38,8 @@ pub(crate) fn paho_c() -> Box<dyn Driver> {
     let command =
         Command { program: paho_c::compiled(), arguments: Vec::new(), environment: Vec::new() };
     Box::new(Program { versions: COMMON_VERSIONS, command })
+}
+
+pub(crate) fn rumqttc() -> Box<dyn Driver> {
+    Box::new(rumqttc::Rumqttc)
 }
