@@ -228,6 +228,31 @@ fn v5_mqtt_3_14_2_3_a_reason_string_is_left_out_of_a_disconnect_it_would_make_to
     });
 }
 
+/// 5.0 s3.14.2.2: what it may have, it has once. What is wrong with it is no DISCONNECT.
+#[test]
+fn v5_a_disconnect_with_wrong_properties_leaves_the_will_in_force() {
+    everywhere(|world| {
+        let twice = |property: (u8, Value)| disconnect().with(property.clone()).with(property);
+        for (disconnect, code) in [
+            (disconnect().with(receive_maximum(1)), 0x81),
+            (disconnect().with(subscription_identifier(1)), 0x81),
+            (twice(session_expiry_interval(0)), 0x82),
+            (twice(reason_string("why")), 0x82),
+        ] {
+            let (mut client, mut watcher) = with_watcher(world, V5);
+
+            client.send(disconnect);
+
+            client.ends(code);
+            watcher.expect(publish("will").payload("gone"));
+        }
+        let (mut client, mut watcher) = with_watcher(world, V5);
+        client.send(twice(user_property("name", "value")).with(reason_string("why")));
+        client.closes();
+        watcher.expect_nothing();
+    });
+}
+
 /// What the server was sending is sent before; what others publish meanwhile, and what the client
 /// itself said behind its mistake, is not. Then the connection is closed [MQTT-3.14.4-2].
 #[test]

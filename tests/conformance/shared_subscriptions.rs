@@ -301,7 +301,34 @@ fn v5_a_qos_1_message_that_a_member_left_unacknowledged_goes_to_another() {
     });
 }
 
-/// The same when the Session ends while nobody else is there: then nobody has to get it.
+/// Nor if the member left the group before.
+#[test]
+fn v5_a_qos_1_message_is_not_lost_with_the_session_of_the_member_it_was_sent_to() {
+    with_clock(|world| {
+        for leaves in [false, true] {
+            let short = connect("member").with(session_expiry_interval(5));
+            let mut member = world.connect(V5, short);
+            member.subscribed(subscribe(GROUP).qos(1));
+            let mut other = world.connected(V5, "other");
+            other.published(publish("a/b").qos(1));
+            member.expect(publish("a/b").qos(1));
+            other.subscribed(subscribe(GROUP).qos(1));
+            if leaves {
+                member.send(unsubscribe(GROUP));
+                member.expect(unsuback(1, &[0]));
+            }
+            other.expect_nothing();
+
+            member.cut();
+            world.pass(6);
+
+            other.expect(publish("a/b").qos(1));
+            other.expect_nothing();
+        }
+    });
+}
+
+/// Nobody of the next group of that name gets what was before it.
 #[test]
 fn v5_a_group_ends_with_its_last_member() {
     everywhere(|world| {

@@ -125,6 +125,25 @@ fn v311_mqtt_3_8_3_4_anything_but_a_qos_in_its_byte_closes_the_connection() {
     });
 }
 
+/// 5.0 s3.8.2.1: a Subscription Identifier and User Properties, and nothing else.
+#[test]
+fn v5_a_subscribe_with_a_property_of_another_packet_is_malformed() {
+    everywhere(|world| {
+        for property in [topic_alias(1), reason_string("why"), session_expiry_interval(1)] {
+            let mut client = world.connected(V5, "c");
+
+            client.send(subscribe("a").with(property));
+
+            client.ends(0x81);
+        }
+        let mut client = world.connected(V5, "c");
+        let pair = || user_property("name", "value");
+        client.subscribed(subscribe("a").with(pair()).with(pair()));
+        client.send(publish("a"));
+        client.expect(publish("a"));
+    });
+}
+
 /// [MQTT-3.8.4-2] [MQTT3-3.8.4-1] [MQTT3-3.8.4-2]
 #[test]
 fn v5_mqtt_3_8_4_1_each_subscribe_is_answered_with_its_packet_identifier() {

@@ -53,6 +53,34 @@ fn v5_mqtt_3_8_3_3_no_local_holds_for_messages_of_an_earlier_connection() {
     });
 }
 
+/// A message comes for the Subscriptions that want it, with their QoS and identifiers alone.
+#[test]
+fn v5_mqtt_3_8_3_3_no_local_holds_for_its_own_subscription_only() {
+    everywhere(|world| {
+        let mut client = world.connected(V5, "c");
+        let mut other = world.connected(V5, "other");
+        let [all, others, shared] = [1, 2, 3].map(subscription_identifier);
+        client.subscribed(subscribe("a/+").qos(2).no_local().with(others.clone()));
+        client.subscribed(subscribe("a/#").qos(1).with(all.clone()));
+        client.subscribed(subscribe("$share/g/a/b").with(shared.clone()));
+
+        client.send(publish("a/b").qos(2).id(1));
+        client.expect_any_order(&[
+            &pubrec(1),
+            &publish("a/b").qos(1).with(all.clone()),
+            &publish("a/b").with(shared.clone()),
+        ]);
+        client.expect_nothing();
+
+        other.published(publish("a/b").qos(2));
+        client.expect_any_order(&[
+            &publish("a/b").qos(2).with(all).with(others),
+            &publish("a/b").with(shared),
+        ]);
+        client.expect_nothing();
+    });
+}
+
 #[test]
 fn v5_mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_a_protocol_error() {
     everywhere(|world| {

@@ -55,6 +55,24 @@ fn v5_mqtt_3_10_3_2_an_unsubscribe_without_a_topic_filter_closes_the_connection(
     });
 }
 
+/// 5.0 s3.10.2.1: User Properties and nothing else.
+#[test]
+fn v5_an_unsubscribe_with_a_property_of_another_packet_is_malformed() {
+    everywhere(|world| {
+        for property in [subscription_identifier(1), reason_string("why")] {
+            let mut client = world.connected(V5, "c");
+
+            client.send(unsubscribe("a").with(property));
+
+            client.ends(0x81);
+        }
+        let mut client = world.connected(V5, "c");
+        let pair = || user_property("name", "value");
+        client.send(unsubscribe("a").with(pair()).with(pair()));
+        client.expect(unsuback(1, &[0x11]));
+    });
+}
+
 /// [MQTT3-3.10.4-1]
 #[test]
 fn v5_mqtt_3_10_4_1_filters_are_compared_character_by_character() {
