@@ -17,6 +17,7 @@
 )]
 
 mod acknowledgements;
+mod announced_limits;
 mod authentication;
 mod connack;
 mod connack_properties;
@@ -41,6 +42,7 @@ mod publish_flow;
 mod publish_properties;
 mod quality_of_service;
 mod retained;
+mod session_expiry;
 mod session_state;
 mod shared_subscriptions;
 mod subscribe;

@@ -1,5 +1,5 @@
-//! Session State: what is kept and how long (4.1); the connection it is kept for (4.2, and chapter 7
-//! of 3.1.1).
+//! Session State: what is kept and how long (4.1); the connection it is kept for (4.2, and in 3.1.1
+//! chapter 7).
 
 use crate::vocabulary::*;
 
