@@ -39,13 +39,16 @@ fn v311_mqtt_4_1_0_1_a_session_keeps_its_state_between_two_connections() {
     });
 }
 
-/// It would be over long since, had its client gone [MQTT3-4.1.0-2].
+/// It would be over long since, had its client gone, or not come back from an earlier absence
+/// [MQTT3-4.1.0-2].
 #[test]
 fn v5_mqtt_4_1_0_1_no_session_ends_while_its_connection_is_open() {
     with_clock_and("[session]\nexpiry_v3 = \"10s\"", |world| {
         for version in BOTH {
             let brief = || connect("taker").no_clean_start().with(session_expiry_interval(10));
-            let mut taker = world.connect(version, brief());
+            world.connect(version, brief()).cut();
+            world.pass(5);
+            let mut taker = world.resume(version, brief());
             taker.subscribed(subscribe("a").qos(1));
             let mut clean = world.connected(version, "clean");
             clean.subscribed(subscribe("a").qos(1));
