@@ -308,3 +308,58 @@ fn v5_3_3_2_3_3_a_message_that_expires_at_once_waits_for_nobody() {
         world.resume(V5, lasting("away")).expect_nothing();
     });
 }
+
+/// PRODUCT: 1,000 messages wait for who is away; then the newest is refused and a 5.0 publisher told.
+/// QoS 0 does not wait [MQTT3-3.1.2-5].
+#[test]
+fn v5_3_4_2_1_what_nobody_can_take_is_refused_with_0x97() {
+    everywhere_with("[session]\nqueue_offline_messages_max = 3", |world| {
+        for version in BOTH {
+            let name = format!("{version:?}");
+            world.subscriber(version, &name, subscribe(&name).qos(2)).cut();
+            let mut giver = world.connected(version, "giver");
+            for (number, code) in [(0, 0), (1, 0), (2, 0), (3, 0x97), (4, 0x97)] {
+                let message = publish(&name).payload(number.to_string());
+                giver.published(message.clone());
+                giver.send(message.clone().qos(1));
+                giver.expect(puback(1).code(if version == V5 { code } else { 0 }));
+            }
+            if version == V5 {
+                giver.send(publish(&name).qos(2).id(9));
+                giver.expect(pubrec(9).code(0x97));
+            }
+
+            let mut taker = world.resume(version, lasting(&name));
+
+            for number in 0..3 {
+                taker.expect(publish(&name).qos(1).payload(number.to_string()));
+            }
+            taker.expect_nothing();
+        }
+    });
+}
+
+/// PRODUCT: or the oldest give way, if the configuration says so.
+#[test]
+fn v5_3_4_2_1_a_full_queue_may_drop_its_oldest_messages() {
+    let configuration =
+        "[session]\nqueue_offline_messages_max = 3\nqueue_when_full = \"drop_oldest\"";
+    everywhere_with(configuration, |world| {
+        for version in BOTH {
+            let name = format!("{version:?}");
+            world.subscriber(version, &name, subscribe(&name).qos(2)).cut();
+            let mut giver = world.connected(version, "giver");
+            for number in 0..5 {
+                giver.send(publish(&name).qos(1).payload(number.to_string()));
+                giver.expect(puback(1).code(0));
+            }
+
+            let mut taker = world.resume(version, lasting(&name));
+
+            for number in 2..5 {
+                taker.expect(publish(&name).qos(1).payload(number.to_string()));
+            }
+            taker.expect_nothing();
+        }
+    });
+}

@@ -178,7 +178,24 @@ fn v5_3_1_2_4_a_clean_start_ends_the_session_that_is_there() {
     });
 }
 
-/// PRODUCT: 7 days by default, and no end if the configuration says so.
+/// They belong to no Session: neither its beginning nor its end removes them.
+#[test]
+fn v311_mqtt_3_1_2_7_a_retained_message_outlives_the_session_of_its_publisher() {
+    everywhere_in_both(|world, version| {
+        for giver in [connect("giver"), lasting("giver")] {
+            let mut giver = world.connect(version, giver);
+            giver.published(publish("a").qos(1).retain());
+            giver.leave();
+        }
+        world.connected(version, "giver").leave();
+
+        let mut taker = world.connected(version, "taker");
+        taker.subscribed(subscribe("a").qos(1));
+        taker.expect(publish("a").qos(1).retain());
+    });
+}
+
+/// PRODUCT: the administrator says how long, or that there is no end.
 #[test]
 fn v311_3_1_2_4_a_session_that_is_not_clean_ends_as_configured() {
     let session = || lasting("client");

@@ -94,6 +94,23 @@ fn v311_mqtt_3_1_2_9_the_will_is_published_as_its_flags_say() {
     });
 }
 
+/// Nothing else may follow the Client Identifier then [MQTT3-3.1.2-9].
+#[test]
+fn v5_mqtt_3_1_2_9_a_will_flag_without_a_will_closes_the_connection() {
+    everywhere_in_both(|world, version| {
+        let mut watcher = watcher(world, version);
+
+        let mut client = world.client(version);
+        client.send(connect("client").toggle_flags(0x04));
+
+        match version {
+            V5 => client.refused(0x81),
+            V31 | V311 => client.closes(),
+        }
+        watcher.expect_nothing();
+    });
+}
+
 /// Nor on a later connection, with a Will or without [MQTT-3.1.2-10].
 #[test]
 fn v311_mqtt_3_1_2_10_a_will_is_published_once() {
@@ -184,6 +201,12 @@ fn v5_mqtt_3_1_2_8_a_will_is_published_when_its_session_ends() {
         let fresh = world.connect(V5, brief());
         watcher.expect(gone());
         fresh.leave();
+        // With a connection that is taken over, since it has no Session Expiry Interval.
+        let short = || connect("short").no_clean_start();
+        let mut old = world.connect(V5, short().will(late(100)));
+        world.connect(V5, short()).leave();
+        old.ends(0x8E);
+        watcher.expect(gone());
 
         world.pass(1_000);
         watcher.expect_nothing();
