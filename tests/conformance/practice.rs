@@ -309,8 +309,8 @@ fn v5_3_3_2_3_3_a_message_that_expires_at_once_waits_for_nobody() {
     });
 }
 
-/// PRODUCT: 1,000 messages wait for who is away; then the newest is refused and a 5.0 publisher told.
-/// QoS 0 does not wait [MQTT3-3.1.2-5].
+/// PRODUCT: as many messages wait for who is away as the configuration says; then the newest is
+/// refused and a 5.0 publisher told. QoS 0 does not wait [MQTT3-3.1.2-5].
 #[test]
 fn v5_3_4_2_1_what_nobody_can_take_is_refused_with_0x97() {
     everywhere_with("[session]\nqueue_offline_messages_max = 3", |world| {
