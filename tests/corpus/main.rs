@@ -22,13 +22,13 @@
 )]
 
 #[path = "../support/broker.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod broker;
 #[path = "../support/connect.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod connect;
 #[path = "../support/wire.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod wire;
 
 mod case;

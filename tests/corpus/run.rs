@@ -65,14 +65,14 @@ pub(crate) fn check(address: SocketAddr, case: &Case, delivery: Delivery) -> Res
     let seen = observe(address, case, delivery).map_err(|why| format!("{}: {why}", case.name))?;
     match case.judge(&seen) {
         None => Ok(()),
-        Some(flaw) => Err(format!(
-            "{}: {flaw} {}\n    sent     {} {delivery:?}\n    expected {:x?}\n    seen     {:x?}",
-            case.name,
-            case.rule,
-            hex(&case.bytes),
-            case.expected,
-            seen,
-        )),
+        Some(flaw) => {
+            let Case { name, rule, bytes, expected, .. } = case;
+            let sent = hex(bytes);
+            Err(format!(
+                "{name}: {flaw}\n    sent     {sent} {delivery:?}\n    expected {expected:x?}\n    \
+                 seen     {seen:x?}\n    after    {rule}"
+            ))
+        }
     }
 }
 
