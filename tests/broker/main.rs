@@ -16,6 +16,7 @@
 mod support;
 
 mod aliases;
+mod announced;
 mod authentication;
 mod connecting;
 mod crowded;
@@ -23,10 +24,8 @@ mod exactly_once;
 mod features;
 mod identity;
 mod keep_alive;
-mod malformed;
 mod many;
 mod memory;
-mod misuse;
 mod neighbours;
 mod payloads;
 mod process;
@@ -35,6 +34,7 @@ mod reauthentication;
 mod resume;
 mod retained;
 mod shared;
+mod sizes;
 mod slow;
 mod subscriptions;
 mod sys_topics;

@@ -367,20 +367,6 @@ impl Client {
         }
     }
 
-    /// The next SUBACK's codes, or how the connection ended instead.
-    pub(crate) async fn subscribed_or_closed(&mut self) -> Result<Vec<u8>, End> {
-        let first = timeout(PATIENCE, self.read_packet()).await.expect("an answer in time");
-        match first {
-            Some(Packet::SubAck { codes, .. }) => Ok(codes),
-            Some(Packet::Disconnect { code, .. }) => {
-                self.end().await;
-                Err(End::Disconnect(code))
-            }
-            None => Err(End::Closed),
-            Some(other) => panic!("waiting for a SUBACK: {other:?}"),
-        }
-    }
-
     /// Waits for the end of the connection and does not look at what comes before it.
     pub(crate) async fn closed(&mut self) {
         let over = async {
