@@ -25,10 +25,8 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 mod broker;
 #[path = "../support/connect.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
 mod connect;
 #[path = "../support/wire.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
 mod wire;
 
 mod case;
