@@ -42,7 +42,8 @@ pub(crate) enum Expected {
     RefusedOrClosed(&'static [u8]),
     /// The end without a word.
     Closed,
-    /// The same as what comes before, or an accepted CONNECT: whatever comes has so few bytes.
+    /// The end with one of these codes in a CONNACK or DISCONNECT, or without a word, or else an
+    /// accepted CONNECT: whatever comes has so few bytes.
     Within(u32, &'static [u8]),
     /// Whatever is due is answered, and the connection goes on.
     Alive,
@@ -232,9 +233,10 @@ impl Case {
             }
             Expected::Closed => closed && answers.is_empty(),
             Expected::Within(bytes, codes) => {
+                let told = is_one(&answers, 0x20, codes) || is_one(&answers, 0xE0, codes);
                 let accepted = seen.end == End::Pinged && answers == [Answer::conn_ack()];
-                let refused = closed && (answers.is_empty() || is_one(&answers, 0x20, codes));
-                seen.longest <= *bytes as usize && (accepted || refused)
+                seen.longest <= *bytes as usize
+                    && (accepted || (closed && (answers.is_empty() || told)))
             }
             Expected::Alive => seen.end == End::Pinged,
             Expected::Answered(wanted) => seen.end == End::Pinged && answers == *wanted,

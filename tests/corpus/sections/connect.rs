@@ -18,7 +18,8 @@ pub(super) fn add(corpus: &mut Corpus) {
     corpus.add("Client Identifiers", rule, VERSIONS.map(client_ids).concat());
     let rule = "[MQTT-3.1.4-2] [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT3-3.1.4-1] [MQTT3-4.7.1-1]";
     corpus.add("Wills", rule, VERSIONS.map(wills).concat());
-    corpus.add("small Maximum Packet Sizes", "[MQTT-3.1.2-24]", small());
+    let rule = "[MQTT-3.1.2-24] [MQTT-3.2.2-19] [MQTT-3.14.2-3]";
+    corpus.add("small Maximum Packet Sizes", rule, small());
     corpus.add("a second CONNECT", "[MQTT-3.1.0-2] [MQTT3-3.1.0-2]", second());
     corpus.add("behind a refused CONNECT", "[MQTT-3.1.4-6] [MQTT3-3.1.4-5]", behind());
 }
@@ -181,19 +182,31 @@ fn not_authorized(version: Version) -> Expected {
     }
 }
 
-/// Of CONNACK with all that has to be in it. Smaller ones are refused without its properties, and
-/// below what that takes there is nothing to be said.
+/// What comes is never longer, be it with fewer properties or not at all.
 fn small() -> Vec<Case> {
-    let cases = (1_u32..=24).map(|size| {
-        let section = section(&property(0x27).with(&size.to_be_bytes()));
-        let bytes = carrier(Place::Connect).with_section(Place::Connect, &section);
-        let expected = match size {
-            1..=4 => Expected::Closed,
-            _ => Expected::Within(size, &[code::TOO_LARGE]),
-        };
-        Case::first(format!("at most {size} bytes"), Version::V5, bytes, expected)
-    });
-    cases.collect()
+    let limit = |size: u32| property(0x27).with(&size.to_be_bytes());
+    let connect =
+        |content: &[u8]| carrier(Place::Connect).with_section(Place::Connect, &section(content));
+    let mut cases = Vec::new();
+    for size in 1..=60 {
+        let expected = Expected::Within(size, &[code::TOO_LARGE]);
+        let name = format!("at most {size} bytes");
+        cases.push(Case::first(name, Version::V5, connect(&limit(size)), expected));
+
+        // The second Receive Maximum stands behind the limit, so that this can be read.
+        let wrong = [limit(size), property(0x21).encode(), property(0x21).encode()].concat();
+        let expected = Expected::Within(size, &[code::PROTOCOL]);
+        let name = format!("at most {size} bytes of a wrong CONNECT");
+        cases.push(Case::first(name, Version::V5, connect(&wrong), expected));
+    }
+    for size in 20..=60 {
+        let steps = vec![Step { bytes: connect(&limit(size)), answers: 1 }];
+        let expected = Expected::Within(size, &[code::MALFORMED]);
+        let name = format!("at most {size} bytes of a DISCONNECT");
+        let qos_3 = publish(Version::V5, 0x36, "refused/t", 1, &Properties::default(), b"x");
+        cases.push(Case::new(name, Version::V5, qos_3, expected).after(steps));
+    }
+    cases
 }
 
 /// Of the same version or another, well-formed or not: the first one has counted.
