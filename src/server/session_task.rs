@@ -283,8 +283,9 @@ impl Client<'_> {
                 courier: &mut *courier,
                 answers: &mut answers,
             };
+            received += 1; // Also one that ends the connection.
             let handled = turn.packet(&packet, &frame, input)?;
-            received += handled.packets as u64;
+            received += (handled.packets - 1) as u64;
             answered += u64::from(answers.bytes.len() > before);
             let (deliveries, appended) = courier.spent();
             let over =
