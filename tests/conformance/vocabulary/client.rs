@@ -42,6 +42,7 @@ impl Client {
         Self { version, last_bytes: Vec::new(), line, received: Vec::new() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a chapter reads better without a &")]
     pub(crate) fn send(&mut self, said: impl Said) {
         self.line.write(&said.encode(self.version));
     }
@@ -54,6 +55,7 @@ impl Client {
 
     /// The next packet is this one.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a chapter reads better without a &")]
     pub(crate) fn expect(&mut self, expected: impl Expected) {
         let packet = self.next();
         assert!(

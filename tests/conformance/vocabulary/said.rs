@@ -111,6 +111,7 @@ impl Said for Publish {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "so the standard names them")]
 pub(super) enum Kind {
     PubAck = 0x40,
     PubRec = 0x50,
