@@ -228,7 +228,7 @@ fn v5_mqtt_3_8_4_4_a_replacement_with_retain_handling_0_brings_retained_messages
 fn v5_mqtt_3_8_4_4_no_message_is_lost_or_doubled_while_a_subscription_is_replaced() {
     const COUNT: u16 = 50;
     everywhere(|world| {
-        for version in BOTH {
+        for version in BOTH.repeat(4) {
             let mut client = world.connected(version, "c");
             let mut publisher = world.connected(version, "publisher");
             client.subscribed(subscribe("a/+").qos(1));
