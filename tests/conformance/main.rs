@@ -26,6 +26,7 @@ mod connect_payload;
 mod connect_properties;
 mod connect_response;
 mod connect_will;
+mod coverage;
 mod data_representation;
 mod disconnect;
 mod expiry;
@@ -50,7 +51,5 @@ mod subscriptions;
 mod topic_aliases;
 mod topics;
 mod unsubscribe;
-// TODO of the last chapter: take away what nobody says, and this.
-#[allow(dead_code, unused_imports)]
 mod vocabulary;
 mod will;

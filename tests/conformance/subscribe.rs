@@ -19,7 +19,7 @@ topic_levels_max = 4
 ";
 
 /// A SUBSCRIBE with this first byte, whose only Topic Filter is these bytes.
-fn subscribe_of(version: Version, first: u8, filter: &[u8]) -> impl said::Said {
+fn subscribe_of(version: Version, first: u8, filter: &[u8]) -> impl Said {
     let properties: &[u8] = if version == V5 { &[0] } else { &[] };
     raw(packet(first, &[&[0, 1], properties, &binary(filter), &[0]].concat()))
 }

@@ -4,7 +4,7 @@ use crate::vocabulary::wire::{binary, packet};
 use crate::vocabulary::*;
 
 /// An UNSUBSCRIBE with this first byte, whose only Topic Filter is these bytes.
-fn unsubscribe_of(version: Version, first: u8, filter: &[u8]) -> impl said::Said {
+fn unsubscribe_of(version: Version, first: u8, filter: &[u8]) -> impl Said {
     let properties: &[u8] = if version == V5 { &[0] } else { &[] };
     raw(packet(first, &[&[0, 1], properties, &binary(filter)].concat()))
 }
