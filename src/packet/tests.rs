@@ -257,14 +257,22 @@ fn hidden_bytes_are_printed_as_their_number() {
         properties: PublishProperties::default(),
         payload: b"secret",
     };
+    let will = Will {
+        topic: "last/words",
+        payload: b"secrets",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties::default(),
+    };
     let auth = Auth {
         authentication_data: Some(AuthenticationData(b"secret too")),
         ..Auth::new(ReasonCode::Success)
     };
 
-    let (publish, auth) = (format!("{publish:?}"), format!("{auth:?}"));
+    let (publish, will, auth) = (format!("{publish:?}"), format!("{will:?}"), format!("{auth:?}"));
 
     assert!(publish.contains("a/b") && publish.contains("6 bytes"), "{publish}");
+    assert!(will.contains("last/words") && will.contains("7 bytes"), "{will}");
     assert!(auth.contains("10 bytes"), "{auth}");
 }
 
@@ -295,8 +303,9 @@ fn small_values_are_printed_as_what_they_are() {
     assert_eq!(format!("{:?}", versions.collect::<ProtocolVersions>()), "{V31, V5}");
     assert_eq!(PacketId::new(7).unwrap().to_string(), "7");
     assert_eq!(SubscriptionId::new(7).unwrap().to_string(), "7");
-    assert_eq!(UserName::new("ada").unwrap().to_string(), "ada");
-    assert_eq!(ClientId::new("meter-7").unwrap().to_string(), "meter-7");
+    let (user, client) = (UserName::new("ada").unwrap(), ClientId::new("meter-7").unwrap());
+    assert_eq!((user.to_string().as_str(), user.as_str()), ("ada", "ada"));
+    assert_eq!((client.to_string().as_str(), client.as_str()), ("meter-7", "meter-7"));
 }
 
 #[test]

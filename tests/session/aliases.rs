@@ -157,6 +157,18 @@ fn all_counts_are_halved_after_16_packets_for_each_alias() {
 }
 
 #[test]
+fn a_topic_sent_twice_takes_over_from_one_that_was_halved_to_nothing() {
+    let mut aliases = aliases(1);
+    let topics = topics(16);
+    set_and_used(&mut aliases, &topics[..15]);
+
+    // Its first packet is the one that halves.
+    let times = sent_until_it_takes_over(&mut aliases, &topics[15]);
+
+    assert_eq!(times, 2);
+}
+
+#[test]
 fn eight_topics_without_an_alias_are_counted_beside_one_and_no_more() {
     let topics = topics(10);
     let namings = |topic: usize| {

@@ -158,6 +158,18 @@ fn changes_carry_the_claim_they_were_made_under() {
     assert_eq!(epochs, [Epoch(1), Epoch(2), Epoch(2)]);
 }
 
+// [MQTT-4.3.3-10]: the first of them is the fact.
+#[test]
+fn a_qos_2_publish_is_reported_when_it_comes_first() {
+    let mut desk = kept();
+
+    desk.session.receive_publish(id(9), &mut desk.effects);
+    assert_eq!(reported(&mut desk), ["received 9"]);
+
+    desk.session.receive_publish(id(9), &mut desk.effects);
+    assert_eq!(reported(&mut desk), [""; 0]);
+}
+
 // [MQTT-4.4.0-1]: the same exchange goes on.
 #[test]
 fn sending_again_changes_nothing_durable() {

@@ -308,6 +308,12 @@ fn suback_length(codes: &[ReasonCode], reason_string: Option<&str>) -> usize {
     SubAck { id: id(1), codes, reason_string, user_properties }.encoded_len(V5)
 }
 
+#[test]
+fn a_connection_knows_what_its_client_takes() {
+    assert_eq!(taking(100).maximum_packet_size(), 100);
+    assert_eq!(connection(V5).maximum_packet_size(), usize::MAX);
+}
+
 // [MQTT-3.9.2-1]
 #[test]
 fn a_reason_string_never_makes_an_acknowledgement_larger_than_the_client_takes() {
@@ -374,6 +380,16 @@ fn a_wrong_filter_is_refused_alone() {
         let refusal = connection(V5).subscribe(&request(filter), &limits()).unwrap().unwrap_err();
 
         assert_eq!(refusal.reason(), reason, "{refusal}");
+    }
+}
+
+#[test]
+fn a_topic_filter_may_be_as_long_and_as_deep_as_the_limits() {
+    let longest = "t".repeat(limits().topic_bytes_max);
+    for text in [&longest, "1/2/3/4/#"] {
+        let filter = connection(V5).subscribe(&request(text), &limits()).unwrap().unwrap();
+
+        assert_eq!(filter.filter.as_str(), text);
     }
 }
 

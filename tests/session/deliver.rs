@@ -399,8 +399,10 @@ fn drops_are_counted_once() {
     desk.offer_away("a", ONE);
     desk.offer_away("b", ONE);
 
+    assert!(!desk.effects.dropped_nothing());
     assert_eq!(desk.dropped(), [(DropReason::QueueFull, 2)]);
 
+    assert!(desk.effects.dropped_nothing());
     assert_eq!(desk.dropped(), []);
 }
 
