@@ -229,3 +229,35 @@ fn flaw(packets: &[Packet], end: &End) -> Option<&'static str> {
     }
     None
 }
+
+#[test]
+fn a_dialogue_that_looks_wrong_fails() {
+    let conn_ack = |code| {
+        let properties = Properties::default();
+        Packet::ConnAck { session_present: false, code, properties }
+    };
+    let disconnect = || Packet::Disconnect { code: 0x81, properties: Properties::default() };
+    let right = [
+        vec![],
+        vec![conn_ack(0x81)],
+        vec![conn_ack(0), Packet::PingResp],
+        vec![conn_ack(0), Packet::PingResp, disconnect()],
+    ];
+    let wrong = [
+        vec![Packet::PingResp],
+        vec![disconnect()],
+        vec![conn_ack(0), conn_ack(0)],
+        vec![conn_ack(0x81), Packet::PingResp],
+        vec![conn_ack(0), disconnect(), Packet::PingResp],
+    ];
+
+    for packets in right {
+        assert_eq!(flaw(&packets, &End::Closed), None, "{packets:?}");
+        for end in [End::Reset, End::Silent, End::Nonsense(String::new())] {
+            assert!(flaw(&packets, &end).is_some(), "{packets:?} {end:?}");
+        }
+    }
+    for packets in wrong {
+        assert!(flaw(&packets, &End::Closed).is_some(), "{packets:?}");
+    }
+}
