@@ -116,3 +116,120 @@ fn next<'a>(first_byte: u8, head: &[u8], input: &'a [u8]) -> Option<(&'a [u8], &
     let payload = packet.get(1 + length_bytes..)?.strip_prefix(head)?;
     Some((packet, payload))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Framing, Packet, ProtocolVersion, PublishProperties, frame};
+    use super::*;
+
+    const TOPIC: &[u8] = b"a/b";
+    const PACKET_BYTES_MAX: usize = 1_000;
+
+    fn plain(payload: &[u8]) -> Publish<'_> {
+        let properties = PublishProperties::default();
+        let delivery = Delivery::AtMostOnce;
+        Publish { delivery, retain: false, topic: TOPIC, properties, payload }
+    }
+
+    fn encoded(publishes: &[Publish<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for publish in publishes {
+            Packet::Publish(publish.clone()).encode(ProtocolVersion::V5, &mut bytes);
+        }
+        bytes
+    }
+
+    fn found(input: &[u8]) -> Option<PublishRun<'_>> {
+        let Ok(Framing::Complete(frame)) = frame(input, input.len()) else { panic!("no packet") };
+        let Ok(Packet::Publish(publish)) = frame.decode(ProtocolVersion::V5) else {
+            panic!("no PUBLISH");
+        };
+        PublishRun::find(&frame, &publish, input, PACKET_BYTES_MAX)
+    }
+
+    /// How many packets a run has that begins with two of the same kind, when this follows them.
+    fn followed_by(more: &[u8]) -> usize {
+        let alike = encoded(&[plain(b"one"), plain(b"two")]);
+        found(&[&alike[..], more].concat()).map_or(1, |run| run.packets())
+    }
+
+    #[test]
+    fn a_run_knows_its_packets() {
+        let input = encoded(&[plain(b"one"), plain(b""), plain(b"three")]);
+        let run = found(&input).unwrap();
+
+        let packets: Vec<_> = run.iter().collect();
+
+        assert_eq!(run.packets(), 3);
+        assert_eq!(run.bytes(), input);
+        assert_eq!(run.longest(), encoded(&[plain(b"three")]).len());
+        assert_eq!(run.payload_bytes(), 8);
+        assert_eq!(
+            packets.iter().map(|found| found.1).collect::<Vec<_>>(),
+            [&b"one"[..], b"", b"three"]
+        );
+        assert_eq!(packets.iter().map(|found| found.0).collect::<Vec<_>>().concat(), input);
+    }
+
+    #[test]
+    fn one_packet_is_no_run() {
+        assert_eq!(found(&encoded(&[plain(b"one")])), None);
+        assert_eq!(found(&[encoded(&[plain(b"one")]), vec![0xC0, 0x00]].concat()), None);
+    }
+
+    #[test]
+    fn a_run_ends_where_more_than_the_payload_differs() {
+        let other_topic = Publish { topic: b"a/c", ..plain(b"x") };
+        let longer_topic = Publish { topic: b"a/bc", ..plain(b"x") };
+        let retained = Publish { retain: true, ..plain(b"x") };
+        let expiring = PublishProperties { message_expiry: Some(1), ..Default::default() };
+        let expiring = Publish { properties: expiring, ..plain(b"x") };
+
+        assert_eq!(followed_by(&encoded(&[plain(b"three")])), 3);
+        assert_eq!(followed_by(&encoded(&[other_topic])), 2);
+        assert_eq!(followed_by(&encoded(&[longer_topic])), 2);
+        assert_eq!(followed_by(&encoded(&[retained])), 2);
+        assert_eq!(followed_by(&encoded(std::slice::from_ref(&expiring))), 2);
+        assert_eq!(found(&encoded(&[expiring.clone(), expiring])).unwrap().packets(), 2);
+    }
+
+    #[test]
+    fn a_run_ends_before_what_is_no_whole_packet() {
+        let next = encoded(&[plain(b"three")]);
+
+        assert_eq!(followed_by(&next[..1]), 2);
+        assert_eq!(followed_by(&next[..next.len() - 1]), 2);
+        assert_eq!(followed_by(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]), 2);
+        assert_eq!(followed_by(&[0x30, 0x80, 0x00]), 2);
+    }
+
+    #[test]
+    fn only_plain_messages_of_qos_0_make_a_run() {
+        let id = super::super::PacketId::new(1).unwrap();
+        let one = Delivery::AtLeastOnce { id, dup: false };
+        let aliased = PublishProperties { topic_alias: Some(1), ..Default::default() };
+        for other in [
+            Publish { delivery: one, ..plain(b"x") },
+            Publish { retain: true, ..plain(b"x") },
+            Publish { properties: aliased, ..plain(b"x") },
+        ] {
+            assert_eq!(found(&encoded(&[other.clone(), other])), None);
+        }
+    }
+
+    #[test]
+    fn neither_a_packet_nor_a_run_is_too_long() {
+        let overhead = encoded(&[plain(&[b'x'; 500])]).len() - 500;
+        let longest = vec![b'x'; PACKET_BYTES_MAX - overhead];
+        let too_long = [&longest[..], b"x"].concat();
+
+        assert_eq!(followed_by(&encoded(&[plain(&longest)])), 3);
+        assert_eq!(followed_by(&encoded(&[plain(&too_long)])), 2);
+        assert_eq!(found(&encoded(&[plain(&too_long), plain(b"x")])), None);
+        let many = vec![plain(&longest); 20];
+        assert_eq!(found(&encoded(&many)).unwrap().packets(), RUN_BYTES_MAX / PACKET_BYTES_MAX);
+        let exact = vec![plain(&[b'x'; 512 - 9]); 40];
+        assert_eq!(encoded(&exact[..1]).len(), 512);
+        assert_eq!(found(&encoded(&exact)).unwrap().bytes().len(), RUN_BYTES_MAX);
+    }
+}

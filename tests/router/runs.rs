@@ -163,36 +163,3 @@ fn who_has_no_room_for_a_run_gets_what_there_is_room_for() {
         assert!(counted[6] > 0);
     }
 }
-
-#[test]
-fn a_run_ends_where_the_packets_differ_in_more_than_their_payloads() {
-    let alike = encoded(V5, &["one", "two"]);
-    let found = |input: &[u8]| {
-        let (frame, publish) = first(input, V5);
-        let run = PublishRun::find(&frame, &publish, input, COPIED_PACKET_MAX);
-        run.map_or(1, |run| run.packets())
-    };
-    let followed_by = |more: &[u8]| found(&[&alike[..], more].concat());
-
-    assert_eq!(found(&encoded(V5, &["alone"])), 1);
-    assert_eq!(found(&alike), 2);
-    assert_eq!(followed_by(&encoded(V5, &["three"])), 3);
-    assert_eq!(followed_by(&encoded(V5, &["three"])[..9]), 2, "half a packet");
-    assert_eq!(followed_by(&[0xC0, 0x00]), 2, "PINGREQ");
-    assert_eq!(followed_by(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]), 2, "no packet");
-    assert_eq!(followed_by(&encoded(V5, &[&"x".repeat(2_000)])), 2, "one too long to be copied");
-    let mut other = encoded(V5, &["three"]);
-    other[0] |= 1;
-    assert_eq!(followed_by(&other), 2, "one to be retained");
-    let mut other = encoded(V5, &["three"]);
-    other[4] = b'b';
-    assert_eq!(followed_by(&other), 2, "another topic");
-    let at = 4 + TOPIC.len();
-    let mut other = encoded(V5, &["three"]);
-    other.splice(at..=at, [2, 0x01, 0x01]);
-    other[1] += 2;
-    assert_eq!(followed_by(&other), 2, "one with a property");
-    assert_eq!(found(&[&other[..], &other[..]].concat()), 2, "two with the same property");
-    let long = vec!["x"; 2_000];
-    assert!(found(&encoded(V5, &long)) < 2_000, "one run has an end");
-}
