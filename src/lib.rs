@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod change;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod commands;
 pub mod config;

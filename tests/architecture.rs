@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "control",
         ],
     ),
-    ("client", &["topic", "time", "metrics", "packet", "message", "transport"]),
+    ("client", &["topic", "packet"]),
     ("bridge", BELOW_BRIDGES),
     ("gateway", BELOW_BRIDGES),
     ("admin", &["topic", "time", "metrics", "message", "config", "control"]),
