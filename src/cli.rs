@@ -1,15 +1,17 @@
 //! The command line: arguments to a subcommand or a running broker, and what happened to an exit
 //! code of sysexits(3).
 
+use std::error::Error;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::bench::{self, BenchError, Progress};
 use crate::commands::{self, CommandError};
 use crate::config::{Config, ConfigErrors, Loaded, Overrides, Warning};
 use crate::daemon::{self, DaemonError};
@@ -70,6 +72,7 @@ enum Command {
     },
     /// Print the configuration in effect, as a file
     PrintConfig(Options),
+    Bench(bench::Arguments),
 }
 
 /// What a run came to, as sysexits(3) numbers it.
@@ -78,15 +81,19 @@ pub enum Exit {
     Done,
     /// The arguments are wrong.
     Usage,
+    /// Messages did not arrive as they were sent.
+    Data,
     /// The file does not exist.
     NoInput,
-    /// A port is taken.
+    /// A port is taken, or a broker cannot be reached.
     Unavailable,
     /// A bug of ours.
     Bug,
     /// The machine refused something that is not a file.
     System,
     Io,
+    /// A broker refused what was asked of it.
+    Protocol,
     Permission,
     Configuration,
 }
@@ -96,11 +103,13 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Usage => 64,
+            Self::Data => 65,
             Self::NoInput => 66,
             Self::Unavailable => 69,
             Self::Bug => 70,
             Self::System => 71,
             Self::Io => 74,
+            Self::Protocol => 76,
             Self::Permission => 77,
             Self::Configuration => 78,
         }
@@ -131,16 +140,63 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             let file = file.as_deref();
             commands::print_config::run(file, environment, &overrides, output, print_warnings)
         }
+        Some(Command::Bench(arguments)) => return measure(&arguments, output),
     };
     match done {
         Ok(()) => Exit::Done,
-        Err(CommandError::Config(errors)) => refuse(&errors),
+        Err(error) => exit_of_command(&error),
+    }
+}
+
+fn measure(arguments: &bench::Arguments, output: &mut impl Write) -> Exit {
+    let mut errors = io::stderr();
+    let terminal: Option<&mut dyn Write> =
+        if errors.is_terminal() { Some(&mut errors) } else { None };
+    match bench::run(arguments, output, Progress::new(terminal)) {
+        Ok(faults) if faults.is_none() => Exit::Done,
+        Ok(_) => {
+            complain(&"dunlin bench: messages were lost, came twice, out of order or damaged");
+            Exit::Data
+        }
+        Err(error) => exit_of_command(&error),
+    }
+}
+
+fn exit_of_command(error: &CommandError) -> Exit {
+    match error {
+        CommandError::Config(errors) => refuse(errors),
+        CommandError::Bench(error) => {
+            complain(&format_args!("dunlin bench: {}", Chain(error)));
+            exit_of_bench(error)
+        }
         // Whoever reads, for example `head`, has seen enough.
-        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(CommandError::Output(error)) => {
+        CommandError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        CommandError::Output(error) => {
             complain(&format_args!("cannot write the output: {error}"));
             Exit::Io
         }
+    }
+}
+
+fn exit_of_bench(error: &BenchError) -> Exit {
+    match error {
+        BenchError::Name { .. }
+        | BenchError::NoAddress { .. }
+        | BenchError::Sources { .. }
+        | BenchError::Streams { .. }
+        | BenchError::Usage { .. } => Exit::Usage,
+        BenchError::Unreachable { .. } | BenchError::NoAnswer { .. } => Exit::Unavailable,
+        BenchError::Client { .. }
+        | BenchError::NotSubscribed { .. }
+        | BenchError::QoS { .. }
+        | BenchError::NoRetain
+        | BenchError::NoSession { .. }
+        | BenchError::Refused { .. } => Exit::Protocol,
+        BenchError::OpenFiles { .. }
+        | BenchError::OwnUsage(_)
+        | BenchError::Machine(_)
+        | BenchError::Random => Exit::System,
+        BenchError::Task | BenchError::Histogram => Exit::Bug,
     }
 }
 
@@ -209,6 +265,21 @@ fn refuse(errors: &ConfigErrors) -> Exit {
 fn print_warnings(warnings: &[Warning]) -> io::Result<()> {
     let mut errors = io::stderr().lock();
     warnings.iter().try_for_each(|warning| writeln!(errors, "warning: {warning}"))
+}
+
+/// An error with what led to it.
+struct Chain<'a>(&'a dyn Error);
+
+impl Display for Chain<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(to, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
 }
 
 /// To standard error; when that is closed, the exit code has to tell it.
