@@ -11,6 +11,8 @@ pub(crate) enum Mischief {
     None,
     Lose(usize),
     Repeat(usize),
+    /// The last one comes again as late as it can: right before the answer to a PINGREQ.
+    RepeatLast,
     /// It comes after the next one.
     Delay(usize),
     Damage(usize),
@@ -21,6 +23,7 @@ struct Relay {
     subscriber: Option<TcpStream>,
     published: usize,
     delayed: Vec<u8>,
+    last: Vec<u8>,
 }
 
 /// Serves on threads of its own, which end with their connections.
@@ -41,16 +44,24 @@ pub(crate) fn serve(mischief: Mischief) -> SocketAddr {
 fn serve_client(stream: &TcpStream, relay: &Mutex<Relay>, mischief: Mischief) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
+    let mut is_subscriber = false;
     loop {
         let packet = read_packet(&mut reader)?;
         match packet[0] >> 4 {
             1 => writer.write_all(&[0x20, 2, 0, 0])?,
             3 => relay.lock().expect("no panic").hand_on(packet, mischief)?,
             8 => {
+                is_subscriber = true;
                 relay.lock().expect("no panic").subscriber = Some(stream.try_clone()?);
                 writer.write_all(&[0x90, 3, packet[2], packet[3], 0])?;
             }
-            12 => writer.write_all(&[0xD0, 0])?,
+            12 => {
+                let mut answer = vec![0xD0, 0];
+                if mischief == Mischief::RepeatLast && is_subscriber {
+                    answer.splice(..0, relay.lock().expect("no panic").last.clone());
+                }
+                writer.write_all(&answer)?;
+            }
             _ => return Ok(()),
         }
     }
@@ -70,6 +81,7 @@ impl Relay {
             Mischief::Damage(at) if at == number => *packet.last_mut().expect("a byte") ^= 1,
             _ => {}
         }
+        self.last.clone_from(&packet);
         packet.append(&mut self.delayed);
         self.subscriber.as_ref().expect("it came first").write_all(&packet)
     }
