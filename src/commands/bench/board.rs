@@ -31,8 +31,10 @@ pub(super) enum Stage {
     /// Nothing new is sent; what is on its way arrives.
     Resting,
     Sending,
-    /// The run is over.
+    /// Publishers say goodbye.
     Leaving,
+    /// They have all left, so that subscribers have all they will ever get.
+    Over,
 }
 
 #[derive(Debug)]

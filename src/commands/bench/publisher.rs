@@ -51,7 +51,7 @@ impl Publisher {
             match stage {
                 Stage::Sending => self.fill(&board, window)?,
                 Stage::Resting => {}
-                Stage::Leaving => break,
+                Stage::Leaving | Stage::Over => break,
             }
             let due = self.pause(&board, window, stage);
             let turn = self.client.connection.turn(|event| hear(&event, &board, window));

@@ -84,10 +84,12 @@ impl Run {
         Ok(())
     }
 
-    /// Lets everybody leave, subscribers last: by then they have all they will ever get.
+    /// Lets the publishers leave, and then the subscribers.
     pub(super) async fn leave(&mut self) -> Result<(), BenchError> {
-        self.board.enter(Stage::Leaving);
-        for tasks in [&mut self.publishers, &mut self.subscribers] {
+        for (stage, tasks) in
+            [(Stage::Leaving, &mut self.publishers), (Stage::Over, &mut self.subscribers)]
+        {
+            self.board.enter(stage);
             while let Some(ended) = tasks.join_next().await {
                 outcome(ended)?;
             }

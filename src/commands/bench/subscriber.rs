@@ -25,7 +25,7 @@ impl Subscriber {
         let Some(news) = board.news.get(self.index) else { return Ok(()) };
         let mut batch = Batch::default();
         let mut refused = None;
-        while board.stage.get() != Stage::Leaving {
+        while board.stage.get() != Stage::Over {
             let turn = self.client.connection.turn(|event| match event {
                 Event::Subscribed(_, mut codes) => refused = codes.find(|code| code.is_error()),
                 event => take(&event, &inbox, &board, &mut batch),
