@@ -215,6 +215,7 @@ async fn measure(
         broker_memory_peak: memory.map(|memory| memory.peak),
         broker_memory_each: None,
         faults: run.faults(lost),
+        refused: 0,
     })
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Report {
     /// Memory of the broker for each of what the pattern is about.
     pub(super) broker_memory_each: Option<MemoryEach>,
     pub(super) faults: Faults,
+    /// By the broker, with a Reason Code: if nobody else got them they count as lost as well.
+    pub(super) refused: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +127,9 @@ impl Report {
                 "  lost {lost}, duplicated {duplicated}, out of order {out_of_order}, \
                  damaged {damaged}"
             )?;
+            if self.refused > 0 {
+                writeln!(to, "  the broker refused {} of them", self.refused)?;
+            }
         }
         to.flush()
     }
@@ -186,7 +191,8 @@ impl Report {
         }
         let Faults { lost, duplicated, out_of_order, damaged } = self.faults;
         write!(to, r#","lost":{lost},"duplicated":{duplicated}"#)?;
-        writeln!(to, r#","out_of_order":{out_of_order},"damaged":{damaged}}}"#)?;
+        write!(to, r#","out_of_order":{out_of_order},"damaged":{damaged}"#)?;
+        writeln!(to, r#","refused":{}}}"#, self.refused)?;
         to.flush()
     }
 }

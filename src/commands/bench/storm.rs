@@ -58,6 +58,7 @@ pub(super) async fn run(
             bytes: after.now.saturating_sub(before.now) as f64 / storm.clients as f64,
         }),
         faults: Faults::default(),
+        refused: 0,
     })
 }
 

@@ -189,6 +189,7 @@ pub(super) async fn run(
         broker_memory_peak: memory.map(|memory| memory.peak),
         broker_memory_each: memory_each,
         faults,
+        refused: tally.refused,
     })
 }
 
