@@ -57,6 +57,19 @@ fn what_the_listener_leaves_out_is_not_measured() {
     assert_refused(broker.address, "retained --protocol 5.0", 76, &["at most QoS 0"]);
 }
 
+#[test]
+fn a_refused_subscription_is_told_with_its_reason() {
+    let broker = Broker::start_with("[limits]\ntopic_levels_max = 2\n");
+
+    for (protocol, reason) in [("3.1.1", "(0x80)"), ("5.0", "(0x8f)")] {
+        for pattern in ["p2p", "offline"] {
+            let words = format!("{pattern} --protocol {protocol}");
+            let told = ["the broker refused the subscription of subscriber 0", reason];
+            assert_refused(broker.address, &words, 76, &told);
+        }
+    }
+}
+
 /// They would be lost, and the broker says so while they are stored.
 #[test]
 fn messages_a_full_queue_refuses_are_no_result() {
