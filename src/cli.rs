@@ -96,6 +96,8 @@ pub enum Exit {
     Protocol,
     Permission,
     Configuration,
+    /// By Ctrl-C; the number is the one shells give to it.
+    Interrupted,
 }
 
 impl Exit {
@@ -112,6 +114,7 @@ impl Exit {
             Self::Protocol => 76,
             Self::Permission => 77,
             Self::Configuration => 78,
+            Self::Interrupted => 130,
         }
     }
 }
@@ -196,6 +199,7 @@ fn exit_of_bench(error: &BenchError) -> Exit {
         | BenchError::OwnUsage(_)
         | BenchError::Machine(_)
         | BenchError::Random => Exit::System,
+        BenchError::Interrupted => Exit::Interrupted,
         BenchError::Task | BenchError::Histogram => Exit::Bug,
     }
 }

@@ -1,9 +1,13 @@
 //! Each pattern delivers what it says, all of it, once and in order.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use dunlin::client::{Connection, Event, Options, ProtocolVersion, QoS, ReadBuffer, Target};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench;
-use crate::broker::Broker;
+use crate::broker::{Broker, PATIENCE, program};
 
 /// Sends exactly so many messages, however long that takes.
 const COUNTED: &str = "--warm-up 0 --seconds 60 --messages";
@@ -100,6 +104,28 @@ fn retained_messages_are_replayed_and_then_removed() {
     assert_eq!(retained_below(&broker, "dunlin-bench/#"), 0);
 }
 
+/// A user's broker is left as it was, also when he has seen enough.
+#[test]
+fn an_interrupt_leaves_no_retained_message_behind() {
+    let broker = Broker::start();
+    let mut process = program()
+        .args(["bench", "retained", "--messages", "500000", "--broker"])
+        .arg(broker.address.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    wait_for_message(&broker, "dunlin-bench/#");
+
+    let id = i32::try_from(process.id()).expect("a process id");
+    kill_process(Pid::from_raw(id).expect("not 0"), Signal::INT).expect("it runs");
+
+    assert_eq!(process.wait().expect("it ends").code(), Some(130));
+    let mut told = String::new();
+    process.stderr.take().expect("a pipe").read_to_string(&mut told).expect("text");
+    assert_eq!(told, "dunlin bench: interrupted\n");
+    assert_eq!(retained_below(&broker, "dunlin-bench/#"), 0);
+}
+
 #[test]
 fn messages_wait_for_clients_that_are_away() {
     let broker = Broker::start();
@@ -142,21 +168,9 @@ fn the_costs_of_the_broker_are_reported() {
 
 /// How many Retained Messages a new subscriber is sent.
 fn retained_below(broker: &Broker, filter: &str) -> usize {
-    let target = Target { address: broker.address, source: None };
-    let options = Options {
-        version: ProtocolVersion::V5,
-        client_id: "looks",
-        clean_start: true,
-        session_expiry: 0,
-        packet_bytes_max: 1 << 20,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let opened = Connection::open(target, &options, &ReadBuffer::new()).await;
-        let (mut connection, _) = opened.expect("welcomed");
-        // What there is comes before another message that is retained, published behind the
-        // subscription.
-        connection.subscribe([filter], QoS::AtLeastOnce).expect("an identifier");
+    block_on(async {
+        let mut connection = subscribed(broker, filter).await;
+        // What there is comes before the answer to what is asked for behind the SUBACK.
         let (mut count, mut has_subscribed, mut is_over) = (0, false, false);
         while !is_over {
             let turn = connection.turn(|event| match event {
@@ -172,4 +186,37 @@ fn retained_below(broker: &Broker, filter: &str) -> usize {
         }
         count
     })
+}
+
+/// Waits until something has been published.
+fn wait_for_message(broker: &Broker, filter: &str) {
+    block_on(async {
+        let mut connection = subscribed(broker, filter).await;
+        let mut has_come = false;
+        while !has_come {
+            let turn = connection.turn(|event| has_come |= matches!(event, Event::Message(_)));
+            turn.await.expect("connected");
+        }
+    });
+}
+
+async fn subscribed(broker: &Broker, filter: &str) -> Connection {
+    let target = Target { address: broker.address, source: None };
+    let options = Options {
+        version: ProtocolVersion::V5,
+        client_id: "looks",
+        clean_start: true,
+        session_expiry: 0,
+        packet_bytes_max: 1 << 20,
+    };
+    let opened = Connection::open(target, &options, &ReadBuffer::new()).await;
+    let (mut connection, _) = opened.expect("welcomed");
+    connection.subscribe([filter], QoS::AtLeastOnce).expect("an identifier");
+    connection
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let work = async { tokio::time::timeout(PATIENCE, work).await.expect("in time") };
+    runtime.block_on(work)
 }

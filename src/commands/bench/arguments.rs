@@ -137,7 +137,7 @@ pub(super) struct Idle {
 
 #[derive(Debug, Args)]
 pub(super) struct Retained {
-    /// Retained messages, each with a topic of its own; they are removed in the end
+    /// Retained messages, each with a topic of its own; they are removed in the end, also by Ctrl-C
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count(10_000_000))]
     pub(super) messages: usize,
     /// Clients that subscribe at the same time

@@ -2,14 +2,17 @@
 //! away.
 
 use std::cell::RefCell;
+use std::future::pending;
 use std::rc::Rc;
 
+use tokio::signal::ctrl_c;
 use tokio::time::timeout;
 
 use super::arguments::{Common, Offline, Retained};
 use super::board::{Board, Inbox, Order, Window, check_streams};
 use super::error::BenchError;
 use super::progress::Progress;
+use super::publisher::either;
 use super::report::{Report, Unit};
 use super::run::Run;
 use super::setting::{CHUNK_BYTES, Client, Setting, Stay, Used};
@@ -54,7 +57,7 @@ pub(super) async fn retained(
         }
         measure("retained", &mut run, inboxes, before, qos.bits(), progress).await
     };
-    let result = result.await;
+    let result = until_interrupted(result).await;
     let forgotten = forget(&board.setting, *messages, progress).await;
     result.and_then(|report| forgotten.map(|()| report))
 }
@@ -94,7 +97,7 @@ pub(super) async fn offline(
         }
         measure("offline", &mut run, inboxes, before, qos.bits(), progress).await
     };
-    let result = result.await;
+    let result = until_interrupted(result).await;
     for index in 0..*subscribers {
         // Clean Start ends the Session. What is left of one by a failure expires.
         if let Ok(mut client) = board.setting.open("subscriber", index, Stay::Brief).await {
@@ -102,6 +105,19 @@ pub(super) async fn offline(
         }
     }
     result
+}
+
+/// Ctrl-C ends the work, and not what cleans up behind it.
+async fn until_interrupted(
+    work: impl Future<Output = Result<Report, BenchError>>,
+) -> Result<Report, BenchError> {
+    let interrupt = async {
+        if ctrl_c().await.is_err() {
+            // Then it ends the process, as it does where nobody listens for it.
+            pending::<()>().await;
+        }
+    };
+    either(work, interrupt).await.unwrap_or(Err(BenchError::Interrupted))
 }
 
 /// One publisher, whose messages each subscriber takes.
