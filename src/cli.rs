@@ -187,6 +187,7 @@ fn exit_of_bench(error: &BenchError) -> Exit {
         | BenchError::NoAddress { .. }
         | BenchError::Sources { .. }
         | BenchError::Streams { .. }
+        | BenchError::UserProperties
         | BenchError::Usage { .. } => Exit::Usage,
         BenchError::Unreachable { .. } | BenchError::NoAnswer { .. } => Exit::Unavailable,
         BenchError::Client { .. }

@@ -11,8 +11,8 @@
 use std::time::Duration;
 
 use dunlin::client::{
-    ClientError, Connection, Event, Options, ProtocolVersion, QoS, ReadBuffer, ReasonCode, Retain,
-    Target, Template,
+    ClientError, Connection, Event, Options, Outgoing, ProtocolVersion, QoS, ReadBuffer,
+    ReasonCode, Target, Template,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,7 +75,8 @@ async fn next(client: &mut Connection) -> Result<Vec<String>, ClientError> {
 }
 
 fn template(version: ProtocolVersion, qos: QoS) -> Template {
-    Template::new(version, "t", qos, Retain::No, b"xy").unwrap()
+    let outgoing = Outgoing { topic: "t", qos, retain: false, user_properties: &[("n", "v")] };
+    Template::new(version, &outgoing, b"xy").unwrap()
 }
 
 // [MQTT3-3.2.0-1]
@@ -161,6 +162,10 @@ async fn no_more_is_published_than_the_server_s_receive_maximum_allows() {
         assert_eq!(client.quota(), left);
     }
     assert!(matches!(client.publish(&template, &[b"xy"]), Err(ClientError::Quota)));
+    client.flush().await.unwrap();
+    // With the User Property that 3.1.1 has no place for.
+    let first = [0x32, 15, 0, 1, b't', 0, 1, 7, 0x26, 0, 1, b'n', 0, 1, b'v', b'x', b'y'];
+    assert_eq!(read(&mut server, first.len()).await, first);
     // Refused with 0x97, which ends the exchange like a success.
     server.write_all(&[0x40, 3, 0, 1, 0x97]).await.unwrap();
 

@@ -103,6 +103,7 @@ pub(crate) const MATRIX: &[Row] = &[
     relayed("p2p-w16", "p2p --window 16"),
     relayed("p2p-w1", "p2p --window 1"),
     row("p2p-w256-v5", "p2p --window 256 --protocol 5.0"),
+    row("p2p-w256-props", "p2p --window 256 --protocol 5.0 --user-properties 3"),
     relayed("p2p-1kib", "p2p --window 64 --payload 1024"),
     row("qos1", "p2p --qos 1 --window 64"),
     row("qos2", "p2p --qos 2 --window 64"),

@@ -24,7 +24,7 @@ mod template;
 pub use connection::{Connection, Event, Options, Target, Welcome};
 pub use error::ClientError;
 pub use input::ReadBuffer;
-pub use template::{Retain, Template};
+pub use template::{Outgoing, Template};
 
 // What stands in the signatures above.
 pub use crate::packet::{PacketId, ProtocolVersion, Publish, QoS, ReasonCode, ReasonCodes};

@@ -2,7 +2,8 @@
 
 use super::ClientError;
 use crate::packet::{
-    Delivery, PacketId, ProtocolVersion, Publish, PublishProperties, QoS, encode_publish_head,
+    Delivery, ForwardedParts, ForwardedProperties, PacketId, ProtocolVersion, Publish,
+    PublishProperties, QoS, UserPropertyList, encode_publish_head,
 };
 use crate::topic::TopicName;
 
@@ -14,37 +15,48 @@ pub struct Template {
     payload_bytes: usize,
 }
 
-/// The flag of a Retained Message, as the user of a [`Template`] says it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Retain {
-    Yes,
-    No,
+/// What a [`Template`] says of its messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub topic: &'a str,
+    pub qos: QoS,
+    pub retain: bool,
+    /// Names and values; left out before 5.0.
+    pub user_properties: &'a [(&'a str, &'a str)],
 }
 
 impl Template {
     /// For payloads as long as `sample`.
     ///
     /// # Errors
-    /// If `topic` is no Topic Name.
+    /// If the topic is no Topic Name.
     pub fn new(
         version: ProtocolVersion,
-        topic: &str,
-        qos: QoS,
-        retain: Retain,
+        outgoing: &Outgoing<'_>,
         sample: &[u8],
     ) -> Result<Self, ClientError> {
-        let topic = TopicName::parse(topic)?;
+        let topic = TopicName::parse(outgoing.topic)?;
         let id = PacketId::MIN;
-        let delivery = match qos {
+        let delivery = match outgoing.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
             QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
         };
+        let mut user_properties = UserPropertyList::default();
+        for (name, value) in outgoing.user_properties {
+            user_properties.push(name, value);
+        }
+        let forwarded = ForwardedProperties::new(&ForwardedParts {
+            user_properties: user_properties.as_view(),
+            ..ForwardedParts::default()
+        });
+        let properties =
+            PublishProperties { forwarded: forwarded.as_view(), ..PublishProperties::default() };
         let publish = Publish {
             delivery,
-            retain: retain == Retain::Yes,
+            retain: outgoing.retain,
             topic: topic.as_str().as_bytes(),
-            properties: PublishProperties::default(),
+            properties,
             payload: sample,
         };
         let mut head = Vec::new();

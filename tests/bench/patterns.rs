@@ -40,6 +40,17 @@ fn pairs_deliver_every_message_at_each_qos() {
 }
 
 #[test]
+fn user_properties_change_nothing_else() {
+    let broker = Broker::start();
+
+    let words = format!("p2p --protocol 5.0 --user-properties 3 {COUNTED} 500");
+    let outcome = bench(broker.address, &words);
+
+    assert_eq!((outcome.code, outcome.faults()), (Some(0), [0; 4]), "{}", outcome.errors);
+    assert_eq!(outcome.number("delivered"), 500);
+}
+
+#[test]
 fn a_message_larger_than_the_read_buffer_arrives() {
     let broker = Broker::start();
 

@@ -89,6 +89,7 @@ fn options_out_of_bounds_are_refused_before_anything_is_done() {
         "p2p --window 0",
         "p2p --window 8 --rate 100",
         "p2p --seconds -1",
+        "p2p --user-properties 1",
         "offline --qos 0",
         "wildcard --pairs 10000 --topics 1000000",
         "retained --messages 10000000 --subscribers 10",

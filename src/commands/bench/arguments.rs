@@ -181,6 +181,9 @@ pub(super) struct Traffic {
     pub(super) qos: QoS,
     #[command(flatten)]
     pub(super) payload: Payload,
+    /// Give each message N User Properties of 25 bytes (MQTT 5.0)
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = amount(100))]
+    pub(super) user_properties: usize,
     /// Messages a publisher may have on their way; it sends the next when one has arrived
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = count(65_535))]
     pub(super) window: usize,

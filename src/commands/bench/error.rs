@@ -43,6 +43,8 @@ pub enum BenchError {
     OwnUsage(#[source] io::Error),
     #[error("the machine refuses what a run needs")]
     Machine(#[source] io::Error),
+    #[error("--user-properties is for --protocol 5.0")]
+    UserProperties,
     #[error("interrupted")]
     Interrupted,
     #[error("the machine has no random numbers")]

@@ -17,7 +17,7 @@ use super::report::{Report, Unit};
 use super::run::Run;
 use super::setting::{CHUNK_BYTES, Client, Setting, Stay, Used};
 use super::subscriber::Subscriber;
-use crate::client::{Event, QoS, Retain, Template};
+use crate::client::{Event, Outgoing, QoS, Template};
 
 /// Retained messages, sent to who subscribes to them all.
 pub(super) async fn retained(
@@ -31,11 +31,11 @@ pub(super) async fn retained(
         let mut publisher = board.setting.open("publisher", 0, Stay::Brief).await?;
         // Not the QoS that is asked for: at QoS 0 nobody would say that they are retained.
         let kept_qos = (*qos).max(QoS::AtLeastOnce);
-        publisher.may_publish(kept_qos, Retain::Yes)?;
         let setting = &board.setting;
+        publisher.may_publish(&retained_message("", kept_qos))?;
         let kept = (0..*messages).map(|number| {
-            let template =
-                setting.template(&retained_topic(setting, number), kept_qos, Retain::Yes)?;
+            let topic = retained_topic(setting, number);
+            let template = setting.template(&retained_message(&topic, kept_qos))?;
             Ok((template, payload(setting, number, 0)))
         });
         publish(&mut publisher, kept, "storing", progress).await?;
@@ -77,8 +77,9 @@ pub(super) async fn offline(
             client.leave_and_wait().await;
         }
         let mut publisher = board.setting.open("publisher", 0, Stay::Brief).await?;
-        publisher.may_publish(*qos, Retain::No)?;
-        let template = board.setting.template(&topic, *qos, Retain::No)?;
+        let outgoing = Outgoing { topic: &topic, qos: *qos, retain: false, user_properties: &[] };
+        publisher.may_publish(&outgoing)?;
+        let template = board.setting.template(&outgoing)?;
         let queued =
             (0..*messages).map(|number| Ok((template.clone(), payload(&board.setting, 0, number))));
         publish(&mut publisher, queued, "storing", progress).await?;
@@ -138,6 +139,10 @@ fn board(
 
 fn retained_topic(setting: &Setting, number: usize) -> String {
     setting.topic(&format!("retained/{}/{number}", number % 1_000))
+}
+
+fn retained_message(topic: &str, qos: QoS) -> Outgoing<'_> {
+    Outgoing { topic, qos, retain: true, user_properties: &[] }
 }
 
 /// Publishes all messages and waits until the broker has them.
@@ -244,8 +249,7 @@ async fn forget(
     let mut client = setting.open("publisher", 0, Stay::Brief).await?;
     let empty = (0..messages).map(|number| {
         let topic = retained_topic(setting, number);
-        let template = Template::new(setting.version, &topic, QoS::AtLeastOnce, Retain::Yes, &[]);
-        let template = template.map_err(|source| BenchError::Client { client: topic, source })?;
+        let template = setting.template_of(&retained_message(&topic, QoS::AtLeastOnce), &[])?;
         Ok((template, Vec::new()))
     });
     publish(&mut client, empty, "removing", progress).await?;

@@ -12,8 +12,8 @@ use super::error::BenchError;
 use super::stamp::{Filler, Stamp};
 use super::usage::{Memory, Process, Usage};
 use crate::client::{
-    ClientError, Connection, Event, Options, ProtocolVersion, QoS, ReadBuffer, ReasonCode, Retain,
-    Target, Template, Welcome,
+    ClientError, Connection, Event, Options, Outgoing, ProtocolVersion, QoS, ReadBuffer,
+    ReasonCode, Target, Template, Welcome,
 };
 
 const DEFAULT_PORT: u16 = 1883;
@@ -107,14 +107,20 @@ impl Setting {
         format!("dunlin-bench/{:08x}/{rest}", self.run)
     }
 
-    pub(super) fn template(
+    /// For payloads of this run.
+    pub(super) fn template(&self, outgoing: &Outgoing<'_>) -> Result<Template, BenchError> {
+        self.template_of(outgoing, &self.filler.sample())
+    }
+
+    /// For payloads as long as `sample`.
+    pub(super) fn template_of(
         &self,
-        topic: &str,
-        qos: QoS,
-        retain: Retain,
+        outgoing: &Outgoing<'_>,
+        sample: &[u8],
     ) -> Result<Template, BenchError> {
-        Template::new(self.version, topic, qos, retain, &self.filler.sample())
-            .map_err(|source| BenchError::Client { client: topic.to_owned(), source })
+        let client = || outgoing.topic.to_owned();
+        Template::new(self.version, outgoing, sample)
+            .map_err(|source| BenchError::Client { client: client(), source })
     }
 
     /// The stamp of a message that is sent now.
@@ -255,12 +261,12 @@ impl Client {
 
     /// # Errors
     /// If the broker said that it takes no such messages.
-    pub(super) fn may_publish(&self, qos: QoS, retain: Retain) -> Result<(), BenchError> {
+    pub(super) fn may_publish(&self, outgoing: &Outgoing<'_>) -> Result<(), BenchError> {
         let qos_max = self.welcome.qos_max;
-        if qos > qos_max {
+        if outgoing.qos > qos_max {
             return Err(BenchError::QoS { qos_max });
         }
-        if retain == Retain::Yes && !self.welcome.retain_available {
+        if outgoing.retain && !self.welcome.retain_available {
             return Err(BenchError::NoRetain);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::arguments::{Common, Traffic};
+use super::arguments::{Common, Protocol, Traffic};
 use super::board::{Board, Inbox, Order, Window, check_streams};
 use super::error::BenchError;
 use super::progress::Progress;
@@ -13,7 +13,7 @@ use super::report::{MemoryEach, Report, Unit};
 use super::run::{Bounds, Run};
 use super::setting::{Client, Setting, Stay};
 use super::subscriber::Subscriber;
-use crate::client::{QoS, Retain};
+use crate::client::{Outgoing, QoS};
 
 /// Other subscriptions of one client, which brokers limit, and of one SUBSCRIBE.
 const FILTERS_OF_A_CLIENT: usize = 5_000;
@@ -134,6 +134,9 @@ pub(super) async fn run(
     progress: &mut Progress<'_>,
 ) -> Result<Report, BenchError> {
     check_streams(plan.streams())?;
+    if traffic.user_properties > 0 && common.protocol == Protocol::V311 {
+        return Err(BenchError::UserProperties);
+    }
     let setting = Setting::new(common, plan.connections(), traffic.payload.bytes)?;
     let windows = (0..plan.publishers()).map(|_| Window::new(plan.takers())).collect();
     let board = Board::new(setting, windows, plan.subscribers())?;
@@ -200,10 +203,17 @@ async fn publisher(
     index: usize,
 ) -> Result<Publisher, BenchError> {
     let client = board.setting.open("publisher", index, Stay::Brief).await?;
-    client.may_publish(traffic.qos, Retain::No)?;
+    // As long as what people put there.
+    let properties: Vec<(String, String)> = (0..traffic.user_properties)
+        .map(|number| (format!("property-{number:03}"), format!("its value {number:03}")))
+        .collect();
+    let user_properties: Vec<(&str, &str)> =
+        properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (qos, retain, user_properties) = (traffic.qos, false, user_properties.as_slice());
+    client.may_publish(&Outgoing { topic: "", qos, retain, user_properties })?;
     let templates = (0..plan.topics()).map(|topic| {
         let topic = plan.topic(&board.setting, index, topic);
-        board.setting.template(&topic, traffic.qos, Retain::No)
+        board.setting.template(&Outgoing { topic: &topic, qos, retain, user_properties })
     });
     let pace = match traffic.rate {
         None => Pace::Window(traffic.window as u64),
@@ -277,6 +287,9 @@ fn load(plan: Plan, traffic: &Traffic) -> Vec<(&'static str, u64)> {
     match traffic.rate {
         Some(rate) => load.push(("rate", rate as u64)),
         None => load.push(("window", traffic.window as u64)),
+    }
+    if traffic.user_properties > 0 {
+        load.push(("user_properties", traffic.user_properties as u64));
     }
     if let Plan::Wildcard { filters, topics, .. } = plan {
         load.push(("other_filters", filters as u64));
