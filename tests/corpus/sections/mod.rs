@@ -9,6 +9,7 @@ mod first_bytes;
 mod flow;
 mod lengths;
 mod properties;
+mod runs;
 mod strings;
 mod topics;
 mod values;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Corpus {
     connect::add(&mut corpus);
     topics::add(&mut corpus);
     flow::add(&mut corpus);
+    runs::add(&mut corpus);
     allowed::add(&mut corpus);
     corpus
 }
