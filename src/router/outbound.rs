@@ -12,24 +12,38 @@ use crate::change::CommitNumber;
 const SLICES: usize = 64;
 
 /// A buffer that grew beyond this is freed, not kept for the next connection.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+const SPARE_BYTES_MAX: usize = 512 * 1024;
+
+/// The spare buffers of a worker are kept as long as they are no more than this together, in bytes.
+const SPARES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// As many spare buffers are kept by a worker.
 const SPARE_COUNT_MAX: usize = 128;
 
 /// Empty buffers, so that a delivery allocates nothing and an idle connection holds nothing.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Vec<Vec<u8>>);
+pub(super) struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// What they can hold together.
+    bytes: usize,
+}
 
 impl Spare {
     pub(super) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && self.0.len() < SPARE_COUNT_MAX {
+        let bytes = buffer.capacity();
+        if (1..=SPARE_BYTES_MAX).contains(&bytes)
+            && self.bytes + bytes <= SPARES_BYTES_MAX
+            && self.buffers.len() < SPARE_COUNT_MAX
+        {
             buffer.clear();
-            self.0.push(buffer);
+            self.bytes += bytes;
+            self.buffers.push(buffer);
         }
     }
 }
