@@ -254,7 +254,9 @@ impl Turn<'_> {
                     expiry: publish.properties.message_expiry,
                     as_it_came: as_it_came(publish, version, input.get(..frame.length)),
                 };
-                match PublishRun::find(frame, publish, input, COPIED_PACKET_MAX) {
+                // A packet longer than the limit is for whoever frames it [MQTT-3.2.2-15].
+                let longest = COPIED_PACKET_MAX.min(limits.packet_bytes_max);
+                match PublishRun::find(frame, publish, input, longest) {
                     Some(run) if self.courier.memory() == Memory::Enough => {
                         self.router.publish_run(self.courier, &publication, &run, origin);
                         handled = Handled { packets: run.packets(), bytes: run.bytes().len() };

@@ -132,6 +132,29 @@ fn v5_mqtt_3_2_2_15_a_packet_above_the_maximum_packet_size_is_0x95() {
     });
 }
 
+/// [MQTT-3.2.2-15]
+#[test]
+fn v5_mqtt_3_2_2_15_a_packet_that_is_too_long_is_so_behind_others_like_it_too() {
+    everywhere_with("[limits]\npacket_bytes_max = 100", |world| {
+        for version in BOTH {
+            let mut taker = world.connected(version, "taker");
+            taker.subscribed(subscribe("a"));
+            let mut client = world.connected(version, "client");
+
+            client.send_all(&[
+                &publish("a").payload("one"),
+                &publish("a").payload("other"),
+                &publish("a").payload([b'x'; 100]),
+            ]);
+
+            client.ends(0x95);
+            taker.expect(publish("a").payload("one"));
+            taker.expect(publish("a").payload("other"));
+            taker.expect_nothing();
+        }
+    });
+}
+
 /// [MQTT-3.2.2-13] [MQTT-3.2.2-14]; 5.0 s3.2.2.3.5
 #[test]
 fn v5_mqtt_3_2_2_14_a_retained_message_where_there_are_none_is_0x9a() {
