@@ -6,7 +6,7 @@ use super::{Delivery, Frame, Publish};
 /// A run ends before it is longer, in bytes: it is handed on to all its takers in one go.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
-/// Two or more whole packets of QoS 0, not to be retained and without Topic Alias.
+/// Whole packets of QoS 0, not to be retained and without Topic Alias: two or more as they are found.
 ///
 /// The first one was decoded. Of the others only the frame and the bytes before the payload are
 /// looked at: where these are the same, nothing can be wrong that was right in the first.
@@ -66,6 +66,28 @@ impl<'a> PublishRun<'a> {
         }
         let bytes = input.get(..end)?;
         (packets > 1).then_some(Self { bytes, head, packets, longest, payload_bytes })
+    }
+
+    /// Its first packets: as many as stay within both bounds, but never none.
+    #[must_use]
+    pub fn within(self, packets_max: usize, bytes_max: usize) -> Self {
+        if self.packets <= packets_max && self.bytes.len() <= bytes_max {
+            return self;
+        }
+        let mut first = Self { packets: 0, longest: 0, payload_bytes: 0, ..self };
+        let mut end = 0;
+        for (packet, payload) in self.iter() {
+            let fits = first.packets < packets_max && end + packet.len() <= bytes_max;
+            if first.packets > 0 && !fits {
+                break;
+            }
+            end += packet.len();
+            first.packets += 1;
+            first.longest = first.longest.max(packet.len());
+            first.payload_bytes += payload.len();
+        }
+        first.bytes = self.bytes.get(..end).unwrap_or(self.bytes);
+        first
     }
 
     /// All packets, one behind the other.

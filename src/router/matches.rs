@@ -174,7 +174,7 @@ impl MatchCache {
 }
 
 impl Matches {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.takers.len() + self.groups.len()
     }
 

@@ -13,17 +13,27 @@ use crate::message::{Payload, Publication};
 use crate::packet::{Delivery, PublishRun};
 use crate::session::DropReason;
 
+/// What handing a run on may come to, over all its takers, in packets and in bytes. Nobody else is
+/// served meanwhile, so it is as much as a turn may come to.
+const RUN_DELIVERIES_MAX: usize = 4_096;
+const RUN_APPENDED_MAX: usize = 1024 * 1024;
+
 impl Router {
-    /// Routes a run whose first packet is `first`. Nobody is told what became of it: it is QoS 0.
-    pub fn publish_run(
+    /// Routes a run whose first packet is `first`, or only the beginning of it if many take it: that
+    /// part. Nobody is told what became of it: it is QoS 0.
+    #[must_use = "what is left of the run was not routed"]
+    pub fn publish_run<'r>(
         &self,
         courier: &mut Courier,
         first: &Publication<'_>,
-        run: &PublishRun<'_>,
+        run: &PublishRun<'r>,
         origin: Origin<'_>,
-    ) {
-        courier.count_publishes(run.packets(), run.payload_bytes());
+    ) -> PublishRun<'r> {
         let matches = courier.cache.look_up(first.topic, &self.subscriptions);
+        let takers = matches.len().max(1);
+        let routed = run.within(RUN_DELIVERIES_MAX / takers, RUN_APPENDED_MAX / takers);
+        let run = &routed;
+        courier.count_publishes(run.packets(), run.payload_bytes());
         let mut sent = Sent::default();
         let mut others = std::mem::take(&mut courier.others);
         for (at, taker) in matches.takers.iter().enumerate() {
@@ -40,6 +50,7 @@ impl Router {
             self.publish_each(courier, first, run, origin, &matches);
         }
         courier.count_drops();
+        routed
     }
 
     /// Hands a whole run to a Session. `false`: it takes the packets one by one or not at all.

@@ -258,7 +258,7 @@ impl Turn<'_> {
                 let longest = COPIED_PACKET_MAX.min(limits.packet_bytes_max);
                 match PublishRun::find(frame, publish, input, longest) {
                     Some(run) if self.courier.memory() == Memory::Enough => {
-                        self.router.publish_run(self.courier, &publication, &run, origin);
+                        let run = self.router.publish_run(self.courier, &publication, &run, origin);
                         handled = Handled { packets: run.packets(), bytes: run.bytes().len() };
                         Ok(Outcome::default())
                     }

@@ -121,7 +121,9 @@ fn both_ways(
     let mut at_once = cast(version, soft_bytes_max);
     let origin = Origin::Unrefusable(&at_once.publisher.attachment);
     let leading = publication(&topic, version, &input[..frame.length], publish.payload);
-    at_once.world.router.publish_run(&mut at_once.world.courier, &leading, &run, origin);
+    let routed =
+        at_once.world.router.publish_run(&mut at_once.world.courier, &leading, &run, origin);
+    assert_eq!(routed, run);
 
     let mut singly = cast(version, soft_bytes_max);
     let origin = Origin::Unrefusable(&singly.publisher.attachment);
@@ -161,5 +163,35 @@ fn who_has_no_room_for_a_run_gets_what_there_is_room_for() {
         let sent = ["first", "second", "third"].map(|payload| format!("{TOPIC}:{payload}"));
         assert_eq!(read[1], sent);
         assert!(counted[6] > 0);
+    }
+}
+
+// A turn of its publisher ends when it has cost so much, for nobody else is served meanwhile.
+#[test]
+fn of_a_run_that_many_take_only_the_beginning_is_handed_on() {
+    const TAKERS: usize = 100;
+    let topic = TopicName::parse(TOPIC).unwrap();
+    for (payload_bytes, packets) in [(1, 40), (700, 14)] {
+        let mut world = World::new();
+        let publisher = world.join(client("publisher"));
+        let takers: Vec<Peer> = (0..TAKERS)
+            .map(|at| world.subscriber(client(format!("taker {at}").leak()), TOPIC, ZERO))
+            .collect();
+        let payload = "x".repeat(payload_bytes);
+        let input = encoded(V5, &vec![payload.as_str(); 300]);
+        let (frame, publish) = first(&input, V5);
+        let run = PublishRun::find(&frame, &publish, &input, COPIED_PACKET_MAX).unwrap();
+        let leading = publication(&topic, V5, &input[..frame.length], publish.payload);
+        let origin = Origin::Unrefusable(&publisher.attachment);
+
+        let routed = world.router.publish_run(&mut world.courier, &leading, &run, origin);
+
+        assert_eq!(routed.packets(), packets);
+        assert!(run.packets() > packets);
+        assert_eq!(routed.bytes(), &input[..packets * frame.length]);
+        assert_eq!(routed.payload_bytes(), packets * payload_bytes);
+        assert_eq!(world.courier.spent(), (packets * TAKERS, routed.bytes().len() * TAKERS));
+        world.flush();
+        assert!(takers.iter().all(|taker| taker.read().len() == packets));
     }
 }
