@@ -165,6 +165,7 @@ impl Router {
         }
         courier.scratch = Some(scratch);
         let Sent { packets, bytes } = delivering.sent;
+        courier.spend(matches.len(), bytes);
         courier.count_sent(packets, bytes, packets * publication.payload.as_slice().len());
         courier.count_drops();
         Ok(delivering.outcome)

@@ -44,6 +44,7 @@ impl Router {
             }
         }
         let Sent { packets, bytes } = sent;
+        courier.spend(matches.len() * run.packets(), bytes);
         courier.count_sent(packets, bytes, packets / run.packets() * run.payload_bytes());
         courier.others = others;
         if !courier.others.is_empty() || !matches.groups.is_empty() {
@@ -133,6 +134,7 @@ impl Router {
                 self.share(courier, group, &mut encoder, &mut delivering, origin);
             }
             let Sent { packets, bytes } = delivering.sent;
+            courier.spend(0, bytes);
             courier.count_sent(packets, bytes, packets * payload.len());
         }
         courier.scratch = Some(scratch);

@@ -10,7 +10,7 @@ use dunlin::router::{COPIED_PACKET_MAX, Ending, Origin, OutboundLimits, RouterLi
 use dunlin::topic::TopicName;
 
 use crate::support::{
-    Connecting, ONE, Peer, V5, V311, World, ZERO, client, durable, options, router_limits,
+    Connecting, ONE, Peer, V5, V311, World, ZERO, client, draft, durable, options, router_limits,
     subscription_id,
 };
 
@@ -193,5 +193,34 @@ fn of_a_run_that_many_take_only_the_beginning_is_handed_on() {
         assert_eq!(world.courier.spent(), (packets * TAKERS, routed.bytes().len() * TAKERS));
         world.flush();
         assert!(takers.iter().all(|taker| taker.read().len() == packets));
+    }
+}
+
+#[test]
+fn who_drops_a_message_or_lets_it_wait_costs_its_publisher_a_delivery_too() {
+    for run in [false, true] {
+        let mut world = World::new();
+        let publisher = world.join(client("publisher"));
+        for name in ["one", "other"] {
+            let away = world.subscriber(durable(name), TOPIC, ONE);
+            world.leave(&away, Ending::Lost);
+        }
+        world.pass(1);
+
+        if run {
+            let topic = TopicName::parse(TOPIC).unwrap();
+            let input = encoded(V5, &["one", "two", "three"]);
+            let (frame, publish) = first(&input, V5);
+            let run = PublishRun::find(&frame, &publish, &input, COPIED_PACKET_MAX).unwrap();
+            let leading = publication(&topic, V5, &input[..frame.length], publish.payload);
+            let origin = Origin::Unrefusable(&publisher.attachment);
+            let _ = world.router.publish_run(&mut world.courier, &leading, &run, origin);
+        } else {
+            for qos in [ZERO, ZERO, ONE] {
+                world.publish(&publisher, &draft(TOPIC, "message", qos));
+            }
+        }
+
+        assert_eq!(world.courier.spent().0, 6);
     }
 }
