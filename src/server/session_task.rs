@@ -285,7 +285,15 @@ impl Client<'_> {
             };
             received += 1; // Also one that ends the connection.
             let handled = turn.packet(&packet, &frame, input)?;
-            received += (handled.packets - 1) as u64;
+            let more = handled.packets - 1;
+            received += more as u64;
+            if more > 0 {
+                tracing::debug!(
+                    client_id = self.dialogue.attachment.client_id().as_str(),
+                    packets = more,
+                    "received more that differ in their payloads only"
+                );
+            }
             answered += u64::from(answers.bytes.len() > before);
             let (deliveries, appended) = courier.spent();
             let over =
