@@ -85,6 +85,11 @@ impl Share {
     pub(super) fn is_sure(&self) -> bool {
         self.life.is_some()
     }
+
+    /// The same, begun in one life or another.
+    pub(super) fn of_unknown_life(self) -> Self {
+        Self { life: None, ..self }
+    }
 }
 
 /// A group that takes a message.

@@ -225,7 +225,11 @@ impl Oracle {
         {
             self.fail(&format!("[MQTT-4.4.0-1] {id} was to be sent again first"));
         }
-        let share = self.first(seen);
+        let mut share = self.first(seen);
+        if was_not_given_back {
+            // Whichever of several equal messages the group was found to owe.
+            share = share.map(Share::of_unknown_life);
+        }
         let session = &mut self.sessions[at];
         let size = publish_size(session.version, facts, qos, ids);
         let identity = facts.identity.clone();
