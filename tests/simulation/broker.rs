@@ -12,13 +12,14 @@ use dunlin::change::{
 use dunlin::message::{AsItCame, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
-    ClientId, Connect, Delivery, Framing, Identity, Packet, PacketId, PubAck, PubComp, PubRec,
-    Publish, ReasonCode, ReasonCodes, SubAck, Subscribe, UnsubAck, Unsubscribe, UserProperties,
-    frame,
+    ClientId, Connect, Delivery, Frame, Framing, Identity, Packet, PacketId, PubAck, PubComp,
+    PubRec, Publish, PublishRun, ReasonCode, ReasonCodes, SubAck, Subscribe, UnsubAck, Unsubscribe,
+    UserProperties, frame,
 };
 use dunlin::router::{
-    Acknowledged, Attach, Attachment, Courier, Ending, Flags, Flushing, GroupStatus, Leave, Origin,
-    OutboundLimits, RetainedLimits, Router, RouterLimits, Signal, Step, Strategy, Wire,
+    Acknowledged, Attach, Attachment, COPIED_PACKET_MAX, Courier, Ending, Flags, Flushing,
+    GroupStatus, Leave, Origin, OutboundLimits, RetainedLimits, Router, RouterLimits, Signal, Step,
+    Strategy, Wire,
 };
 use dunlin::session::{
     self, Accepted, Connection, Farewell, Features, Limits, ProtocolError, QueueWhenFull, Receipt,
@@ -482,12 +483,14 @@ impl Broker {
         let mut result = Ok(());
         while let Framing::Complete(frame) = frame(rest, PACKET_BYTES_MAX).unwrap() {
             let packet = frame.decode(dialogue.connection.version).unwrap();
-            let whole = &rest[..frame.length];
-            rest = &rest[frame.length..];
             let mut turn = Turn { broker: self, at, dialogue, answers: &mut answers, oracle };
-            result = turn.packet(&packet, whole);
-            if result.is_err() {
-                break;
+            match turn.packet(&packet, &frame, rest) {
+                Ok(handled) => rest = &rest[handled..],
+                Err(end) => {
+                    rest = &rest[frame.length..];
+                    result = Err(end);
+                    break;
+                }
             }
         }
         self.conns[at].input = rest.to_vec();
@@ -530,9 +533,21 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn packet(&mut self, packet: &Packet<'_>, whole: &[u8]) -> Result<(), End> {
+    /// How many bytes of `input`, which begins with the packet, are done with.
+    fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        frame: &Frame<'_>,
+        input: &[u8],
+    ) -> Result<usize, End> {
         match packet {
-            Packet::Publish(publish) => self.publish(publish, whole),
+            Packet::Publish(publish) => self.publish(publish, frame, input),
+            other => self.other(other).map(|()| frame.length),
+        }
+    }
+
+    fn other(&mut self, packet: &Packet<'_>) -> Result<(), End> {
+        match packet {
             Packet::PubAck(ack) => self.acknowledged(Acknowledged::PubAck(ack.id)),
             Packet::PubRec(ack) => self.acknowledged(Acknowledged::PubRec(ack.id, ack.reason)),
             Packet::PubComp(ack) => self.acknowledged(Acknowledged::PubComp(ack.id)),
@@ -596,7 +611,12 @@ impl Turn<'_> {
         self.answers.commit = self.answers.commit.max(commit);
     }
 
-    fn publish(&mut self, publish: &Publish<'_>, whole: &[u8]) -> Result<(), End> {
+    fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        frame: &Frame<'_>,
+        input: &[u8],
+    ) -> Result<usize, End> {
         let submitted = self.broker.journal.submitted();
         let broker = &mut *self.broker;
         let Dialogue { attachment, connection, .. } = &mut *self.dialogue;
@@ -613,7 +633,7 @@ impl Turn<'_> {
                 PubRec::new(id, ReasonCode::Success).encode(version, &mut self.answers.bytes);
                 self.oracle.answered_again(self.at, id);
                 self.promise(commit);
-                return Ok(());
+                return Ok(frame.length);
             }
         }
         let refusable = version.is_v5() && publish.delivery != Delivery::AtMostOnce;
@@ -629,14 +649,23 @@ impl Turn<'_> {
             retain: publish.retain,
             properties: publish.properties.forwarded,
             expiry: publish.properties.message_expiry,
-            as_it_came: plain.then_some(AsItCame { version, packet: whole }),
+            as_it_came: plain.then_some(AsItCame { version, packet: &input[..frame.length] }),
         };
         assert!(inbound.refusal.is_none(), "no client publishes where it must not");
         let topic = inbound.topic.as_str().to_owned();
         let (before, routed_after) = (broker.counts(), broker.journal.submitted());
-        let outcome = broker.router.publish(&mut broker.courier, &publication, origin);
         let routed =
             Routed { conn: self.at, topic: &topic, publish, refusable, submitted: routed_after };
+        if let Some(run) = PublishRun::find(frame, publish, input, COPIED_PACKET_MAX) {
+            let run = broker.router.publish_run(&mut broker.courier, &publication, &run, origin);
+            let publishes: Vec<Publish<'_>> =
+                run.iter().map(|(_, payload)| Publish { payload, ..publish.clone() }).collect();
+            let routed: Vec<Routed<'_>> =
+                publishes.iter().map(|publish| Routed { publish, ..routed }).collect();
+            self.oracle.routed_run(&routed, broker.counts() - before);
+            return Ok(run.bytes().len());
+        }
+        let outcome = broker.router.publish(&mut broker.courier, &publication, origin);
         self.oracle.routed(&routed, outcome.as_ref().ok(), broker.counts() - before);
         self.promise(commit);
         let reason = match outcome {
@@ -648,7 +677,7 @@ impl Turn<'_> {
         };
         let required = self.required_since(submitted, self.is_taken(&topic, publish.payload));
         self.answer_publish(publish.delivery, reason, required);
-        Ok(())
+        Ok(frame.length)
     }
 
     fn answer_publish(&mut self, delivery: Delivery, reason: ReasonCode, required: u64) {

@@ -344,6 +344,17 @@ impl Client {
         }
     }
 
+    /// Publishes some messages of QoS 0 that differ in nothing but their payloads.
+    pub(crate) fn publish_run(&mut self, broker: &mut Broker, random: &mut Random) {
+        let topic = random.pick(&TOPICS);
+        let expiry = self.draw_message(topic.to_owned(), random).expiry;
+        for _ in 0..2 + random.index(5) {
+            let drawn = self.draw_message(topic.to_owned(), random);
+            let message = Message { qos: QoS::AtMostOnce, retain: false, expiry, ..drawn };
+            self.send_publish(broker, &message, None, false);
+        }
+    }
+
     fn send_publish(
         &mut self,
         broker: &mut Broker,

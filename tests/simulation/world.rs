@@ -106,7 +106,8 @@ impl World {
             return;
         }
         match random.below(100) {
-            0..40 => client.publish(broker, random),
+            0..32 => client.publish(broker, random),
+            32..40 => client.publish_run(broker, random),
             40..52 => client.subscribe(broker, random),
             52..56 => client.unsubscribe(broker, random),
             56..94 => {

@@ -289,6 +289,8 @@ pub(crate) struct Oracle {
     /// How many of the oldest messages of groups may have been dropped for newer ones.
     groups_gave_way_max: u64,
     outbound_full: BTreeMap<String, u64>,
+    /// The first of the run that a message was routed in: a run's drops are counted together.
+    run_of: BTreeMap<String, String>,
     /// Dropped for good, and counted as such by the broker, as far as known.
     excused: u64,
     zero_too_large: u64,
@@ -378,6 +380,7 @@ impl Oracle {
             refused_by_groups: BTreeMap::new(),
             groups_gave_way_max: 0,
             outbound_full: BTreeMap::new(),
+            run_of: BTreeMap::new(),
             excused: 0,
             zero_too_large: 0,
             replay_drops: 0,
@@ -664,27 +667,9 @@ impl Oracle {
     }
 
     pub(crate) fn routed(&mut self, routed: &Routed<'_>, outcome: Option<&Outcome>, grown: Counts) {
-        let Routed { conn, topic, publish, refusable, submitted } = *routed;
-        self.publications += 1;
-        let client = self.sessions[self.conns[&conn].session].client;
-        let expiry = publish.properties.message_expiry;
-        let facts = Facts {
-            identity: identity(topic.as_bytes(), publish.payload),
-            publisher: client,
-            topic: topic.to_owned(),
-            payload_bytes: publish.payload.len(),
-            qos: publish.delivery.qos(),
-            retain: publish.retain,
-            expiry,
-            expires_at: expiry.map(|seconds| self.now + u64::from(seconds) * 1_000_000),
-            number: self.publications,
-        };
-        self.note(&format!(
-            "conn {conn}: routes {} on {topic} q{} retain {} expiry {expiry:?}: {outcome:?}, {grown:?}",
-            facts.identity,
-            facts.qos.bits(),
-            facts.retain
-        ));
+        let Routed { conn, publish, refusable, submitted, .. } = *routed;
+        let facts = self.facts(routed);
+        self.note(&format!("conn {conn}: routes {facts:?}: {outcome:?}, {grown:?}"));
         // One that was refused is not settled and may come again.
         let refused = refusable && outcome.is_none_or(Outcome::all_refused);
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery
@@ -743,6 +728,49 @@ impl Oracle {
         self.some_gave_way(gave_way);
         self.refuse(&facts.identity, refused);
         *self.outbound_full.entry(facts.identity.clone()).or_default() += grown.outbound_full;
+    }
+
+    /// A run of publications was routed as one. Nobody says which of its messages were dropped.
+    pub(crate) fn routed_run(&mut self, run: &[Routed<'_>], grown: Counts) {
+        let (mut all, mut first) = (Offered::default(), None);
+        for routed in run {
+            let facts = self.facts(routed);
+            self.note(&format!("conn {}: routes in a run {facts:?}: {grown:?}", routed.conn));
+            let offered = self.offer(&facts, routed.submitted);
+            all.groups += offered.groups;
+            all.offline += offered.offline;
+            all.too_large += offered.too_large;
+            let first = first.get_or_insert_with(|| facts.clone());
+            self.run_of.insert(facts.identity, first.identity.clone());
+        }
+        if grown.offline != all.offline {
+            self.fail(&format!("{} takers at QoS 0 are away, all in all", all.offline));
+        }
+        if let Some(first) = first {
+            self.dropped(&first, 0, &all, grown);
+        }
+    }
+
+    /// The message whose name a message's drops are counted under.
+    fn counted_as<'o>(&'o self, identity: &'o String) -> &'o String {
+        self.run_of.get(identity).unwrap_or(identity)
+    }
+
+    fn facts(&mut self, routed: &Routed<'_>) -> Facts {
+        let Routed { conn, topic, publish, .. } = *routed;
+        self.publications += 1;
+        let expiry = publish.properties.message_expiry;
+        Facts {
+            identity: identity(topic.as_bytes(), publish.payload),
+            publisher: self.sessions[self.conns[&conn].session].client,
+            topic: topic.to_owned(),
+            payload_bytes: publish.payload.len(),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            expiry,
+            expires_at: expiry.map(|seconds| self.now + u64::from(seconds) * 1_000_000),
+            number: self.publications,
+        }
     }
 
     /// An answer was appended, which has to wait until `required` is kept.

@@ -381,8 +381,9 @@ impl Oracle {
                 *self.refused.get_mut(&other).unwrap() -= 1;
             }
             Excuse::Refused => {
+                let identity = self.counted_as(&offer.facts.identity).clone();
                 let counts = if above_zero { &mut self.refused } else { &mut self.outbound_full };
-                *counts.get_mut(&offer.facts.identity).unwrap() -= 1;
+                *counts.get_mut(&identity).unwrap() -= 1;
             }
         }
         self.excused += u64::from(above_zero);
@@ -412,7 +413,8 @@ impl Oracle {
             return Some(Excuse::OtherUnsendable(place));
         }
         let counts = if above_zero { &self.refused } else { &self.outbound_full };
-        let refused = counts.get(&offer.facts.identity).is_some_and(|count| *count > 0);
+        let identity = self.counted_as(&offer.facts.identity);
+        let refused = counts.get(identity).is_some_and(|count| *count > 0);
         let may_have = (session.gave_way.len() as u64) < session.gave_way_max;
         if above_zero && may_have {
             return Some(Excuse::GaveWay); // A refusal may have been a group's.
