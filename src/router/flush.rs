@@ -153,6 +153,10 @@ impl Router {
             link.outbound.put_back(taken.batch);
             link.flow = Flow::Blocked;
             link.signal.raise(Flags::BLOCKED);
+            // It need never run empty: from here on others append more.
+            if link.outbound.bytes() < self.limits.outbound.soft_bytes_max {
+                link.say_drained();
+            }
             courier.counters.outbound_bytes.change(before, link.outbound.bytes());
             return None;
         }
@@ -173,10 +177,7 @@ impl Router {
             return Some(Taken { batch, ..taken });
         }
         link.flow = Flow::Clean;
-        if link.wants_drained {
-            link.wants_drained = false;
-            link.signal.raise(Flags::DRAINED);
-        }
+        link.say_drained();
         None
     }
 }

@@ -45,7 +45,7 @@ impl Flags {
     pub const BROKEN: Self = Self(1 << 1);
     /// Another connection took over the Session.
     pub const SUPERSEDED: Self = Self(1 << 2);
-    /// The outbound buffer ran empty while something waited for that.
+    /// The outbound buffer is empty, or at least below the soft limit, and something waited for that.
     pub const DRAINED: Self = Self(1 << 3);
     /// A deadline may have passed.
     pub const TIMER: Self = Self(1 << 4);
@@ -129,7 +129,7 @@ pub(super) struct Link {
     pub(super) signal: Arc<Signal>,
     pub(super) outbound: Outbound,
     pub(super) flow: Flow,
-    /// The task wants to know when the outbound buffer has run empty.
+    /// The task wants to know when the outbound buffer has run empty, or nearly so.
     pub(super) wants_drained: bool,
     /// Made when the first one is set: most connections never need any.
     aliases: Option<Box<OutboundAliases>>,
@@ -145,6 +145,13 @@ impl Link {
             flow: Flow::Clean,
             wants_drained: false,
             aliases: None,
+        }
+    }
+
+    /// Wakes the task if it waits for that.
+    pub(super) fn say_drained(&mut self) {
+        if std::mem::take(&mut self.wants_drained) {
+            self.signal.raise(Flags::DRAINED);
         }
     }
 

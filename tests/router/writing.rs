@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use dunlin::router::{Ending, Flags, Leave};
+use dunlin::router::{Ending, Flags, Leave, OutboundLimits};
 
 use crate::support::{
     Connecting, ONE, Peer, TWO, V311, World, ZERO, client, draft, router_limits, words, write_rest,
@@ -263,7 +263,7 @@ fn large_queued_payloads_are_sent_whole_and_in_order() {
 #[test]
 fn answers_above_the_hard_limit_stop_the_reading_until_they_are_read() {
     let mut limits = router_limits();
-    limits.outbound.hard_bytes_max = 100;
+    limits.outbound = OutboundLimits { soft_bytes_max: 100, hard_bytes_max: 100 };
     let mut world = World::with(limits, dunlin::change::Keeps::Nothing);
     let a = world.join(client("a"));
     a.wire.set_room(0);
@@ -280,6 +280,36 @@ fn answers_above_the_hard_limit_stop_the_reading_until_they_are_read() {
     a.wire.set_room(usize::MAX);
     world.unblock(&a);
     assert!(a.raised(Flags::DRAINED));
+}
+
+// Else who takes a stream that is faster than its link would not even have its PINGREQ read.
+#[test]
+fn reading_goes_on_though_publishers_never_let_the_buffer_run_empty() {
+    let mut limits = router_limits();
+    limits.outbound = OutboundLimits { soft_bytes_max: 1_000, hard_bytes_max: 2_000 };
+    let mut world = World::with(limits, dunlin::change::Keeps::Nothing);
+    let a = world.subscriber(client("a"), "t", ZERO);
+    a.wire.set_room(0);
+    for length in [900, 1_500] {
+        world.publish(&a, &draft("t", &"x".repeat(length), ZERO));
+    }
+    world.flush();
+    let none = dunlin::change::CommitNumber::NONE;
+    let paused = world.router.answer(&mut world.courier, &a.attachment, &[0xD0, 0], none);
+    assert_eq!(paused, Some(true));
+    let mut goes_on_after = None;
+
+    for round in 1..=10 {
+        a.wire.set_room(500);
+        world.unblock(&a);
+        assert!(outbound_bytes(&world) > 0);
+        if a.raised(Flags::DRAINED) {
+            goes_on_after.get_or_insert(round);
+        }
+        world.publish(&a, &draft("t", &"x".repeat(1_500), ZERO));
+    }
+
+    assert_eq!(goes_on_after, Some(3));
 }
 
 #[test]
