@@ -270,6 +270,13 @@ fn v5_mqtt_4_12_0_4_the_server_refuses_at_each_step() {
         client.send(step(0x18, b"x"));
         client.refused(0x87);
 
+        // It asks for the first message once.
+        let mut client = world.client(V5);
+        client.send(with_method("c"));
+        client.expect(auth(0x18).with(authentication_method(METHOD)));
+        client.send(auth(0x18).with(authentication_method(METHOD)));
+        client.refused(0x87);
+
         let mut client = challenged(world);
         client.send(step(0x18, b"c=biws,r=x,p=AAAA"));
         client.refused(0x87);
@@ -306,7 +313,8 @@ fn v5_mqtt_4_12_0_5_each_auth_names_the_method_of_the_connect() {
     });
 }
 
-/// Also where others prove themselves.
+/// Also where others prove themselves. A User Name alone proves nothing, and who counts on it is told
+/// what would.
 #[test]
 fn v5_mqtt_4_12_0_6_without_a_method_the_server_says_nothing_of_one() {
     let open = LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true");
@@ -320,6 +328,7 @@ fn v5_mqtt_4_12_0_6_without_a_method_the_server_says_nothing_of_one() {
             client.expect_nothing();
         }
     });
+    really_with(&open, |world| logged_in(world).sync());
     guarded(|world| {
         let mut client = world.client(V5);
 
@@ -328,7 +337,10 @@ fn v5_mqtt_4_12_0_6_without_a_method_the_server_says_nothing_of_one() {
         let packet = client.next();
         let Packet::ConnAck { code, properties, .. } = packet else { panic!("{packet:?}") };
         assert_eq!(code, 0x87);
-        assert!(properties.0.iter().all(|(id, _)| *id == REASON_STRING), "{properties:?}");
+        let [(REASON_STRING, Value::Text(text))] = &properties.0[..] else {
+            panic!("{properties:?}")
+        };
+        assert!(text.contains("SCRAM-SHA-256") && !text.contains("anonymous"), "{text}");
         client.closes();
     });
 }
@@ -347,24 +359,31 @@ fn v5_mqtt_4_12_0_7_an_auth_of_a_client_without_a_method_is_a_protocol_error() {
     });
 }
 
-/// It ends with an AUTH of 0x00 [MQTT-3.15.2-1] and may begin again; other packets go on in
-/// between.
+/// It ends with an AUTH of 0x00 [MQTT-3.15.2-1] and may begin again, also without data; other
+/// packets go on in between and are answered in their order.
 #[test]
 fn v5_mqtt_4_12_1_1_a_client_authenticates_again_by_0x19() {
     guarded(|world| {
         let mut client = logged_in(world);
         client.subscribed(subscribe("a").qos(1));
-        for _ in 0..2 {
+        for with_data in [true, true, false] {
             let mut scram = Scram::new(USER);
 
-            client.send(step(0x19, &scram.first()));
+            if with_data {
+                client.send(step(0x19, &scram.first()));
+            } else {
+                client.send(auth(0x19).with(authentication_method(METHOD)));
+                client.expect(auth(0x18).with(authentication_method(METHOD)));
+                client.send(step(0x18, &scram.first()));
+            }
             let challenge = told(&mut client, 0x18);
             client.send(publish("a").qos(1).id(1));
             client.expect_any_order(&[&publish("a").qos(1), &puback(1)]);
-            client.send(step(0x18, &scram.last(&challenge)));
+            client.send_all(&[&pingreq(), &step(0x18, &scram.last(&challenge)), &pingreq()]);
 
+            client.expect(pingresp());
             scram.assert_server(&told(&mut client, 0x00));
-            client.sync();
+            client.expect(pingresp());
         }
     });
 }

@@ -98,7 +98,8 @@ fn v5_mqtt_3_1_2_2_a_level_that_is_not_served_is_refused() {
     everywhere(|world| {
         let newer = [6, 7, 0x80, 0x84, 0xFF].map(|level| ("MQTT", level, V5, 0x84));
         let older = [0, 1, 2, 3].map(|level| ("MQTT", level, V311, 0x01));
-        let mixed = [4, 5].map(|level| ("MQIsdp", level, V311, 0x01));
+        let mixed = [(4, V311, 0x01), (5, V311, 0x01), (9, V5, 0x84)];
+        let mixed = mixed.map(|(level, version, code)| ("MQIsdp", level, version, code));
         for (name, level, version, code) in newer.into_iter().chain(older).chain(mixed) {
             let mut stranger = world.client(version);
 

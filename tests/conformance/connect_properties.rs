@@ -473,10 +473,33 @@ fn v5_mqtt_3_1_2_28_response_information_is_for_who_asks() {
             client.expect(connack().without(wire::RESPONSE_INFORMATION));
         }
 
+        // A name with a wildcard begins no topic.
+        let mut client = world.client(V5);
+        client.send(connect("a#b").with(request_response_information(1)));
+        client.expect(connack().without(wire::RESPONSE_INFORMATION));
+
         let mut client = world.client(V5);
         client.send(connect("c").with(request_response_information(1)));
         client.expect(connack().with(response_information("response/c")));
+        client.subscribed(subscribe("response/c"));
+        world.connected(V5, "responder").published(publish("response/c"));
+        client.expect(publish("response/c"));
     });
+}
+
+/// PRODUCT: the administrator says how it begins, or that there is none.
+#[test]
+fn v5_mqtt_3_1_2_28_response_information_is_as_configured() {
+    for (begin, expected) in [
+        ("reply/to/", connack().with(response_information("reply/to/c"))),
+        ("", connack().without(wire::RESPONSE_INFORMATION)),
+    ] {
+        everywhere_with(&format!("session.response_information = \"{begin}\""), |world| {
+            let mut client = world.client(V5);
+            client.send(connect("c").with(request_response_information(1)));
+            client.expect(expected.clone());
+        });
+    }
 }
 
 /// The Reason Strings and User Properties of what comes next, which has this Reason Code.

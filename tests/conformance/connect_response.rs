@@ -5,6 +5,10 @@ use crate::vocabulary::*;
 /// A listener that lets nobody in who proves nothing.
 const CLOSED: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
 
+fn listener_with_users_and_others() -> String {
+    scram::LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true")
+}
+
 /// 3.1.1 wants no CONNACK for it. [MQTT3-3.1.4-1]
 #[test]
 fn v5_mqtt_3_1_4_1_a_connect_that_breaks_the_format_is_refused() {
@@ -41,15 +45,23 @@ fn v5_mqtt_3_1_4_1_a_connect_that_breaks_the_format_is_refused() {
 /// 3.1.1 has a return code for it. [MQTT3-3.2.2-4] [MQTT3-3.2.2-5]
 #[test]
 fn v5_mqtt_3_1_4_2_who_is_not_authorised_is_refused() {
-    really_with(CLOSED, |world| {
-        for (version, code) in [(V31, 0x05), (V311, 0x05), (V5, 0x87)] {
-            for connect in [connect("c"), connect("c").username("user"), lasting("c")] {
-                let mut stranger = world.client(version);
+    for listener in [CLOSED, scram::LISTENER] {
+        really_with(listener, |world| {
+            for (version, code) in [(V31, 0x05), (V311, 0x05), (V5, 0x87)] {
+                for connect in [connect("c"), connect("c").username("user"), lasting("c")] {
+                    let mut stranger = world.client(version);
 
-                stranger.send(connect);
+                    stranger.send(connect);
 
-                stranger.refused(code);
+                    stranger.refused(code);
+                }
             }
+        });
+    }
+    // Unless others are let in beside them.
+    really_with(&listener_with_users_and_others(), |world| {
+        for version in [V31, V311, V5] {
+            world.connect(version, connect("c").username("user")).leave();
         }
     });
 }

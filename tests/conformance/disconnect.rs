@@ -175,32 +175,46 @@ fn v5_mqtt_3_14_2_1_each_mistake_has_its_code() {
     });
 }
 
-/// [MQTT-3.14.2-2]
+/// In words as well, if there is room for them [MQTT-3.14.2-2] [MQTT-3.14.2-3].
 #[test]
 fn v5_mqtt_3_14_2_1_who_is_silent_or_replaced_is_told_so() {
     with_clock(|world| {
-        let mut silent = world.connect(V5, lasting("c").keep_alive(10));
-        world.pass(16);
-        assert_eq!(told(&mut silent), 0x8D);
+        for (session, narrow) in [
+            (lasting("roomy").keep_alive(10), false),
+            (lasting("narrow").keep_alive(10).with(maximum_packet_size(NARROW)), true),
+        ] {
+            let mut silent = world.connect(V5, session.clone());
+            world.pass(16);
+            assert_eq!(told(&mut silent), 0x8D);
+            assert_eq!(silent.last_bytes.len() == 3, narrow);
 
-        let mut old = world.resume(V5, lasting("c"));
-        let _new = world.resume(V5, lasting("c"));
-        assert_eq!(told(&mut old), 0x8E);
+            let mut old = world.resume(V5, session.clone());
+            let _new = world.resume(V5, session);
+            assert_eq!(told(&mut old), 0x8E);
+            assert_eq!(old.last_bytes.len() == 3, narrow);
+        }
     });
 }
 
-/// [MQTT-3.14.2-2] [MQTT-3.14.4-2]
+/// A Maximum Packet Size that has no room for words.
+const NARROW: u32 = 30;
+
+/// In words as well, if there is room for them [MQTT-3.14.2-2] [MQTT-3.14.2-3] [MQTT-3.14.4-2].
 #[test]
 fn v5_mqtt_3_14_2_1_the_clients_of_a_server_that_stops_are_told_so() {
     really(|world| {
         let World::Real(broker) = world else { panic!("the binary") };
         let mut told_why = world.connect(V5, lasting("c"));
+        let mut told_briefly = world.connect(V5, lasting("b").with(maximum_packet_size(NARROW)));
         let mut closed = world.connected(V311, "d");
         let id = Pid::from_child(&broker.process);
 
         kill_process(id, Signal::TERM).expect("the broker runs");
 
         assert_eq!(told(&mut told_why), 0x8B);
+        assert!(told_why.last_bytes.len() > 3);
+        assert_eq!(told(&mut told_briefly), 0x8B);
+        assert_eq!(told_briefly.last_bytes.len(), 3);
         closed.closes();
     });
 }

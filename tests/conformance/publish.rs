@@ -261,7 +261,7 @@ fn v5_mqtt_3_3_4_1_each_quality_of_service_has_its_answer() {
 }
 
 /// A payload may be empty, or longer than what a broker writes at once, and goes to clients of other
-/// versions too. [MQTT3-3.3.4-1]
+/// versions too, also as a Retained Message. [MQTT3-3.3.4-1]
 #[test]
 fn v5_mqtt_3_3_4_1_a_payload_of_any_length_is_answered_and_handed_on() {
     let pairs = [(V31, V311), (V311, V5), (V5, V31), (V311, V311), (V5, V5)];
@@ -270,8 +270,8 @@ fn v5_mqtt_3_3_4_1_a_payload_of_any_length_is_answered_and_handed_on() {
             let mut subscriber = world.connected(to, "subscriber");
             subscriber.subscribed(subscribe("t").qos(2));
             let mut publisher = world.connected(from, "publisher");
-            for length in [0, 1, 1_024, 1_025, 16_383, 300_000] {
-                let payload = vec![b'p'; length];
+            for length in [0, 1, 1_024, 1_025, 16_383, MEBIBYTE] {
+                let payload = payload(length);
                 for qos in 0..=2 {
                     let message = publish("t").qos(qos).payload(&payload);
 
@@ -280,8 +280,41 @@ fn v5_mqtt_3_3_4_1_a_payload_of_any_length_is_answered_and_handed_on() {
                     subscriber.takes(message);
                 }
             }
+            let retained = publish("kept").qos(1).retain().payload(payload(MEBIBYTE));
+            publisher.published(retained.clone());
+            subscriber.subscribed(subscribe("kept").qos(1));
+            subscriber.takes(retained);
         });
     }
+}
+
+/// Around the lengths at which a Remaining Length grows by a byte and at which buffers end, as many
+/// at once as fit a window.
+#[test]
+fn v5_mqtt_3_3_4_1_payloads_around_every_boundary_are_handed_on_in_order() {
+    let around = [8, 120, 1_024, 2_048, 4_096, 16_384, 65_536, 131_072, 262_144];
+    let lengths: Vec<usize> = around.iter().flat_map(|length| length - 8..length + 8).collect();
+    everywhere_in_both(|world, version| {
+        let mut subscriber = world.connected(version, "subscriber");
+        subscriber.subscribed(subscribe("t").qos(1));
+        let mut publisher = world.connected(version, "publisher");
+        for lengths in lengths.chunks(16) {
+            for (id, length) in (1..).zip(lengths) {
+                publisher.send(publish("t").qos(1).id(id).payload(payload(*length)));
+            }
+            for (id, length) in (1..).zip(lengths) {
+                publisher.expect(puback(id));
+                subscriber.takes(publish("t").qos(1).payload(payload(*length)));
+            }
+        }
+    });
+}
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// Bytes that repeat only after 16 GiB, so that a piece lost or swapped shows.
+fn payload(length: usize) -> Vec<u8> {
+    (0_u32..).flat_map(u32::to_be_bytes).take(length).collect()
 }
 
 /// One copy for all of them. [MQTT3-3.3.5-1]

@@ -308,10 +308,18 @@ fn v5_a_subscription_identifier_is_returned_as_it_was_given() {
     });
 }
 
-/// 5.0 s3.2.2.3.13
+/// 5.0 s3.2.2.3.13. Nobody told a client before 5.0, which keeps what else it asked for
+/// [MQTT3-3.9.3-2].
 #[test]
 fn v5_a_shared_subscription_where_there_is_none_ends_with_0x9e() {
     everywhere_with(&without("shared"), |world| {
+        for version in [V31, V311] {
+            let mut client = world.connected(version, "c");
+            client.send(subscribe("$share/g/a").and("a/+").qos(1));
+            client.expect(suback(1, &[0x80, 1]));
+            client.send(publish("a/b"));
+            client.expect(publish("a/b"));
+        }
         let mut client = world.connected(V5, "c");
         client.subscribed(subscribe("a/+").with(subscription_identifier(1)));
 

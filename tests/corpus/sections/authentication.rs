@@ -66,7 +66,7 @@ fn methods() -> Vec<Case> {
 }
 
 fn first_messages() -> Vec<Case> {
-    let messages: [&[u8]; 15] = [
+    let messages: [&[u8]; 16] = [
         b"n",
         b"n,,",
         b"n,,n=user",
@@ -77,6 +77,7 @@ fn first_messages() -> Vec<Case> {
         b"n,,r=nonce,n=user",
         b"n,,n=us=er,r=nonce",
         b"n,,m=ext,n=user,r=nonce",
+        b"n,a=other,n=user,r=nonce",
         b"n,,n=user,r=no,nce",
         b"n,,n=user,r=\x7F",
         b"n,,n=\xFF,r=nonce",
