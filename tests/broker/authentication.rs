@@ -1,15 +1,13 @@
-//! Enhanced authentication while a client connects (5.0 s4.12).
+//! Enhanced authentication (5.0 s4.12): pieces of packets, time, and what the log says of it. What
+//! the standard says is in `tests/conformance`.
 
 use crate::support::{
-    BOTH, Broker, Client, Connect, End, Packet, Value, Version, join,
+    Broker, Client, Connect, End, Packet, Value, Version, join,
     scram::{
-        LISTENER, METHOD, OTHER, Scram, USER, User, admitted, auth, auth_of, challenge, connect,
-        failures, login, prove,
+        LISTENER, METHOD, OTHER, Scram, USER, User, admitted, auth, challenge, connect, failures,
+        login, prove,
     },
-    wire::{
-        AUTHENTICATION_DATA, AUTHENTICATION_METHOD, MAXIMUM_PACKET_SIZE, Properties, REASON_STRING,
-        packet,
-    },
+    wire::{AUTHENTICATION_DATA, AUTHENTICATION_METHOD, REASON_STRING},
 };
 
 const NOBODY: User = User { name: "nobody", password: "pencil" };
@@ -41,31 +39,6 @@ async fn refusal(client: &mut Client) -> (u8, String) {
         }
         other => panic!("waiting for a CONNACK: {other:?}"),
     }
-}
-
-/// [MQTT-4.12.0-2] [MQTT-4.12.0-5]
-#[tokio::test]
-async fn who_has_the_password_is_admitted_and_learns_that_the_server_has_it() {
-    let broker = guarded();
-    for user in [USER, OTHER] {
-        let mut client = login(broker.address, Connect::new(Version::V5, user.name), user).await;
-
-        client.ping().await;
-    }
-}
-
-#[tokio::test]
-async fn a_client_may_begin_after_the_server_asked_it_to() {
-    let broker = guarded();
-    let mut scram = Scram::new(USER);
-    let mut client = saying(&broker, &named(METHOD).encode()).await;
-
-    assert_eq!(challenge(&mut client, 0x18).await, None);
-    client.send(&auth(0x18, &scram.first()));
-    prove(&mut client, &mut scram).await;
-
-    admitted(&mut client, &scram).await;
-    client.ping().await;
 }
 
 #[tokio::test]
@@ -146,54 +119,6 @@ async fn an_unknown_user_gets_the_same_challenge_each_time() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_none_of_the_method_is_refused() {
-    let broker = guarded();
-    let wrong: [&[u8]; 5] =
-        [b"x", &[0xFF; 8], &[b'n'; 4_000], b"p=tls-unique,,n=user,r=x", b"n,a=other,n=user,r=x"];
-    for message in wrong {
-        let connect = named(METHOD).property(AUTHENTICATION_DATA, Value::Binary(message.to_vec()));
-        let mut client = saying(&broker, &connect.encode()).await;
-
-        assert_eq!(client.end().await, End::Refused(0x87), "{message:?}");
-    }
-    for last in [&b""[..], b"x", b"c=biws,r=x,p=AAAA"] {
-        let connect = connect("client", &Scram::new(USER)).encode();
-        let mut client = saying(&broker, &connect).await;
-        challenge(&mut client, 0x18).await;
-        client.send(&auth(0x18, last));
-
-        assert_eq!(client.end().await, End::Refused(0x87), "{last:?}");
-    }
-}
-
-/// The server asks once.
-#[tokio::test]
-async fn who_does_not_begin_is_refused() {
-    let broker = guarded();
-    let mut client = saying(&broker, &named(METHOD).encode()).await;
-    challenge(&mut client, 0x18).await;
-
-    client.send(&auth_of(0x18, METHOD, None));
-
-    assert_eq!(client.end().await, End::Refused(0x87));
-}
-
-/// [MQTT-4.12.0-1]: the names of methods differ by case, too.
-#[tokio::test]
-async fn a_method_that_the_listener_does_not_have_is_refused() {
-    let brokers = [Broker::start(), guarded()];
-    for (broker, methods) in
-        [(&brokers[0], &[METHOD][..]), (&brokers[1], &["scram-sha-256", "SCRAM-SHA-1", ""])]
-    {
-        for method in methods {
-            let mut client = saying(broker, &named(method).encode()).await;
-
-            assert_eq!(client.end().await, End::Refused(0x8C), "{method}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_client_cannot_forge_a_line_of_the_log() {
     let broker =
         Broker::start_with(&LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true"));
@@ -227,63 +152,6 @@ async fn a_long_method_does_not_fill_the_log() {
     assert!(text.len() < 200, "{}", text.len());
 }
 
-/// [MQTT-4.12.0-3] [MQTT-4.12.0-5] [MQTT-3.1.2-30]
-#[tokio::test]
-async fn nothing_but_the_answer_may_follow_a_challenge() {
-    let broker = guarded();
-    let first = Scram::new(USER).first();
-    let publish =
-        crate::support::wire::publish(Version::V5, 0x30, "t", 0, &Properties::default(), b"x");
-    let wrong = [
-        auth(0x00, &first),
-        auth(0x19, &first),
-        vec![0xF0, 0x00],
-        packet(0xF0, &[0x18, 0x00]),
-        auth_of(0x18, "SCRAM-SHA-1", Some(&first)),
-        Connect::new(Version::V5, "client").encode(),
-        vec![0xC0, 0x00],
-        publish,
-        vec![0x82, 0x07, 0x00, 0x01, 0x00, 0x00, 0x01, b'a', 0x00],
-    ];
-    for packet in wrong {
-        let mut client = saying(&broker, &connect("client", &Scram::new(USER)).encode()).await;
-        challenge(&mut client, 0x18).await;
-        client.send(&packet);
-
-        assert_eq!(client.end().await, End::Refused(0x82), "{packet:?}");
-    }
-    for malformed in [vec![0xF1, 0x00], packet(0xF0, &[0x17, 0x00]), vec![0x00, 0x00]] {
-        let mut client = saying(&broker, &connect("client", &Scram::new(USER)).encode()).await;
-        challenge(&mut client, 0x18).await;
-        client.send(&malformed);
-
-        let end = client.end().await;
-        assert!(matches!(end, End::Refused(0x81 | 0x82)), "{malformed:?}: {end:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_packet_of_an_exchange_is_no_longer_than_a_connect_may_be() {
-    let broker = Broker::start_with(&format!("limits.connect_bytes_max = \"1 KiB\"\n{LISTENER}"));
-    let mut client = saying(&broker, &named(METHOD).encode()).await;
-    challenge(&mut client, 0x18).await;
-
-    client.send(&auth(0x18, &[b'n'; 1_024]));
-
-    assert_eq!(client.end().await, End::Refused(0x95));
-}
-
-#[tokio::test]
-async fn a_client_may_leave_during_its_exchange() {
-    let broker = guarded();
-    let mut client = saying(&broker, &connect("client", &Scram::new(USER)).encode()).await;
-    challenge(&mut client, 0x18).await;
-
-    client.send(&[0xE0, 0x00]);
-
-    assert_eq!(client.end().await, End::Closed);
-}
-
 #[tokio::test]
 async fn an_exchange_has_the_time_of_a_connect() {
     let broker = Broker::start_with(&format!("limits.connect_timeout = \"300ms\"\n{LISTENER}"));
@@ -292,58 +160,6 @@ async fn an_exchange_has_the_time_of_a_connect() {
 
     assert_eq!(refusal(&mut silent).await.0, 0x87);
     assert_eq!(silent.end().await, End::Closed);
-}
-
-/// A client gets no AUTH that is larger than the packets it takes [MQTT-3.1.2-24].
-#[tokio::test]
-async fn a_client_that_takes_no_challenge_is_refused() {
-    let broker = guarded();
-    let connect = connect("client", &Scram::new(USER));
-    let connect = connect.property(MAXIMUM_PACKET_SIZE, Value::Four(64));
-    let mut client = saying(&broker, &connect.encode()).await;
-
-    assert_eq!(client.end().await, End::Refused(0x83));
-    assert!(client.longest_packet <= 64);
-}
-
-#[tokio::test]
-async fn without_a_method_anonymous_decides() {
-    let broker = guarded();
-    let open =
-        Broker::start_with(&LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true"));
-    for (version, refused) in BOTH.into_iter().zip([0x05, 0x87]) {
-        let connect = Connect::new(version, "client").username("user");
-        let mut client = Client::open(broker.address, version).await;
-        client.send(&connect.encode());
-        assert_eq!(client.end().await, End::Refused(refused));
-
-        join(open.address, version, "client").await.ping().await;
-    }
-    login(open.address, Connect::new(Version::V5, "user"), USER).await.ping().await;
-}
-
-#[tokio::test]
-async fn who_sends_a_plain_password_is_told_that_nobody_checks_it() {
-    let broker = guarded();
-    let connect = Connect::new(Version::V5, "client").username("user");
-    let mut client = saying(&broker, &connect.encode()).await;
-
-    let (code, text) = refusal(&mut client).await;
-
-    assert_eq!(code, 0x87);
-    assert!(text.contains("SCRAM-SHA-256") && !text.contains("anonymous"), "{text}");
-}
-
-/// [MQTT-4.12.0-6]
-#[tokio::test]
-async fn a_client_without_a_method_gets_no_word_of_one() {
-    let open =
-        Broker::start_with(&LISTENER.replace("[[listener]]", "[[listener]]\nanonymous = true"));
-
-    let client = join(open.address, Version::V5, "client").await;
-
-    assert!(client.properties.all(AUTHENTICATION_METHOD).is_empty());
-    assert!(client.properties.all(AUTHENTICATION_DATA).is_empty());
 }
 
 /// What is refused leaves no Session behind, and takes none over.
@@ -361,4 +177,33 @@ async fn a_session_begins_and_changes_hands_only_after_the_proof() {
     drop(owner);
     let again = login(broker.address, lasting(), USER).await;
     assert!(again.session_present);
+}
+
+/// Begins again as this user, up to the last message.
+async fn answer(client: &mut Client, user: User) -> (Scram, Vec<u8>) {
+    let mut scram = Scram::new(user);
+    client.send(&auth(0x19, &scram.first()));
+    let challenge = challenge(client, 0x18).await.expect("a challenge");
+    let last = auth(0x18, &scram.last(&challenge));
+    (scram, last)
+}
+
+/// [MQTT-4.12.1-2]
+#[tokio::test]
+async fn who_fails_to_prove_itself_again_is_disconnected_and_logged() {
+    let broker = guarded();
+    // Another user is refused even with its own password.
+    for user in [FORGETFUL, NOBODY, OTHER] {
+        let connect = Connect::new(Version::V5, "client");
+        let mut client = login(broker.address, connect, USER).await;
+        let (_, last) = answer(&mut client, user).await;
+        client.send(&last);
+
+        assert_eq!(client.end().await, End::Disconnect(0x87), "{user:?}");
+    }
+    let lines = failures(&broker, 3).await;
+    let words = ["\"user\" cause=the password", "\"nobody\" cause=there", "\"other\" cause=the"];
+    for (line, words) in lines.iter().zip(words) {
+        assert!(line.contains(words), "{words}: {line}");
+    }
 }

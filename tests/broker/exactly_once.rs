@@ -1,10 +1,8 @@
-//! QoS 2: exactly once and in order, however it is sent.
+//! QoS 2 by the thousand: exactly once and in order. Its single exchange is in `tests/conformance`.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use crate::support::{
-    BOTH, Broker, Client, Packet, Properties, Version, join, numbers, taker, wire,
-};
+use crate::support::{BOTH, Broker, Packet, Version, join, numbers, taker, wire};
 
 const AT_ONCE: u32 = 200;
 const EACH: u32 = 2_000;
@@ -109,94 +107,5 @@ async fn two_clients_that_flood_each_other_and_themselves_lose_and_repeat_nothin
                 assert!(found[&topic] == expected, "{topic}: {:?}", found[&topic]);
             }
         }
-    }
-}
-
-/// [MQTT-4.3.3-10], for 3.1.1 [MQTT3-4.3.3-2]
-#[tokio::test]
-async fn a_repeated_publish_is_answered_again_and_delivered_once() {
-    let broker = Broker::start();
-    for version in BOTH {
-        let mut subscriber = taker(broker.address, version, "subscriber", "once", 2).await;
-        let mut publisher = join(broker.address, version, "publisher").await;
-        publisher.withhold_answers();
-        let first = publish_bytes(version, 0x34, 7, "first");
-        let again = publish_bytes(version, 0x3C, 7, "first");
-
-        publisher.send(&first);
-        expect_pubrec(&mut publisher, 7).await;
-        publisher.send(&again);
-        expect_pubrec(&mut publisher, 7).await;
-        publisher.send(&wire::acknowledge(0x62, 7));
-        expect_pubcomp(&mut publisher, 7).await;
-        // Released: the same Packet Identifier is a new message now.
-        publisher.send(&publish_bytes(version, 0x34, 7, "second"));
-        expect_pubrec(&mut publisher, 7).await;
-        publisher.send(&wire::acknowledge(0x62, 7));
-        expect_pubcomp(&mut publisher, 7).await;
-
-        assert_eq!(subscriber.message().await.text(), "first");
-        assert_eq!(subscriber.message().await.text(), "second");
-    }
-}
-
-/// 5.0 s3.6.2.1: 0x92 Packet Identifier not found, and 3.1.1 answers plainly.
-#[tokio::test]
-async fn a_pubrel_for_an_unknown_packet_identifier_is_completed() {
-    let broker = Broker::start();
-    for (version, expected) in [(Version::V311, 0x00), (Version::V5, 0x92)] {
-        let mut client = join(broker.address, version, "client").await;
-
-        client.send(&wire::acknowledge(0x62, 4_711));
-
-        let packet = client.packet().await;
-        assert!(
-            matches!(packet, Packet::PubComp { packet_id: 4_711, code, .. } if code == expected),
-            "{version:?}: {packet:?}"
-        );
-    }
-}
-
-/// The other direction: the broker repeats nothing on a live connection, and goes on after PUBREC.
-#[tokio::test]
-async fn the_broker_sends_publish_then_pubrel_once_each() {
-    let broker = Broker::start();
-    for version in BOTH {
-        let mut subscriber = taker(broker.address, version, "subscriber", "steps", 2).await;
-        subscriber.withhold_answers();
-        let mut publisher = join(broker.address, version, "publisher").await;
-        publisher.publish_and_wait("steps", "one", 2).await;
-
-        let Packet::Publish(message) = subscriber.packet().await else { panic!("no PUBLISH") };
-        assert_eq!((message.qos, message.dup), (2, false));
-        subscriber.send(&wire::acknowledge(0x50, message.packet_id));
-        let released = subscriber.packet().await;
-        subscriber.send(&wire::acknowledge(0x70, message.packet_id));
-        subscriber.ping().await;
-
-        let wanted = message.packet_id;
-        assert!(
-            matches!(released, Packet::PubRel { packet_id, code: 0, .. } if packet_id == wanted)
-        );
-        assert!(subscriber.messages.is_empty());
-    }
-}
-
-fn publish_bytes(version: Version, first: u8, packet_id: u16, payload: &str) -> Vec<u8> {
-    let none = Properties::default();
-    wire::publish(version, first, "once", packet_id, &none, payload.as_bytes())
-}
-
-async fn expect_pubrec(client: &mut Client, wanted: u16) {
-    match client.packet().await {
-        Packet::PubRec { packet_id, code, .. } if packet_id == wanted && code < 0x80 => {}
-        other => panic!("waiting for a PUBREC: {other:?}"),
-    }
-}
-
-async fn expect_pubcomp(client: &mut Client, wanted: u16) {
-    match client.packet().await {
-        Packet::PubComp { packet_id, code: 0, .. } if packet_id == wanted => {}
-        other => panic!("waiting for a PUBCOMP: {other:?}"),
     }
 }

@@ -1,17 +1,14 @@
-//! What a listener leaves out, as its clients meet it.
+//! Listeners that leave something out: what is logged of it, and what passes between two of them.
 
 use std::net::SocketAddr;
 
 use tokio::time::timeout;
 
 use crate::support::{
-    BOTH, Broker, Client, Connect, End, Packet, Properties, Value, Version, Will,
+    BOTH, Broker, Client, Connect, Packet, Properties, Value, Version, Will,
     broker::PATIENCE,
     join,
-    wire::{
-        MAXIMUM_QOS, RETAIN_AVAILABLE, SHARED_SUBSCRIPTION_AVAILABLE, SUBSCRIPTION_IDENTIFIER,
-        SUBSCRIPTION_IDENTIFIER_AVAILABLE, WILDCARD_SUBSCRIPTION_AVAILABLE,
-    },
+    wire::{REASON_STRING, SUBSCRIPTION_IDENTIFIER, publish},
 };
 
 /// A broker with one listener that has these keys.
@@ -32,11 +29,6 @@ name = \"full\"
 address = \"127.0.0.1:0\"
 anonymous = true
 ";
-
-/// How the connection of a client that cannot be served further ends.
-fn ended(version: Version, code: u8) -> End {
-    if version == Version::V5 { End::Disconnect(code) } else { End::Closed }
-}
 
 /// Waits until the broker has logged a line with all of these.
 async fn logged(broker: &Broker, parts: &[&str]) {
@@ -68,110 +60,96 @@ async fn both_addresses(broker: &Broker) -> [SocketAddr; 2] {
     timeout(PATIENCE, written).await.expect("both listen in time")
 }
 
-/// [MQTT-3.1.2-2], for 3.1.1 [MQTT3-3.1.2-2]
+/// The Reason String of what ends the connection.
+async fn last_words(client: &mut Client) -> String {
+    loop {
+        match client.packet().await {
+            Packet::ConnAck { code: 1.., properties, .. }
+            | Packet::Disconnect { properties, .. } => match properties.all(REASON_STRING)[..] {
+                [Value::Text(text)] => return text.clone(),
+                ref other => panic!("one Reason String is expected: {other:?}"),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// Which of a listener's keys it was, a client of 5.0 is told and whoever reads the log.
 #[tokio::test]
-async fn a_version_that_is_not_served_is_refused_in_its_own_words() {
-    let all = [(Version::V31, "3.1", 1), (Version::V311, "3.1.1", 1), (Version::V5, "5.0", 0x84)];
-    for (served, name, _) in all {
+async fn a_version_that_is_not_served_is_told_why_and_logged() {
+    let all = [(Version::V31, "3.1"), (Version::V311, "3.1.1"), (Version::V5, "5.0")];
+    for (served, name) in all {
         let broker = broker_with(&format!("protocols = [\"{name}\"]"));
-
-        join(broker.address, served, "welcome").await.ping().await;
-
-        for (version, name, code) in all.into_iter().filter(|(version, ..)| *version != served) {
+        for (version, name) in all.into_iter().filter(|(version, _)| *version != served) {
             let mut client = Client::open(broker.address, version).await;
+
             client.send(&Connect::new(version, "stranger").encode());
-            assert_eq!(client.end().await, End::Refused(code), "{name}");
+
+            if version == Version::V5 {
+                let text = last_words(&mut client).await;
+                assert!(text.contains("listener.protocols"), "{text}");
+            }
             let reason = format!("does not serve MQTT {name}:");
             logged(&broker, &["listener `narrow`", &reason, "listener.protocols"]).await;
         }
     }
 }
 
-/// [MQTT-3.2.2-9]; 5.0 s3.2.2.3.5, s3.2.2.3.11 to s3.2.2.3.13
+/// The same of what a client asks for later, or in its Will.
 #[tokio::test]
-async fn what_a_listener_leaves_out_is_announced() {
-    const AVAILABLE: [u8; 4] = [
-        RETAIN_AVAILABLE,
-        WILDCARD_SUBSCRIPTION_AVAILABLE,
-        SUBSCRIPTION_IDENTIFIER_AVAILABLE,
-        SHARED_SUBSCRIPTION_AVAILABLE,
-    ];
-    let keys = "qos_max = 1\nretain = false\nwildcards = false\nshared = false\n\
-                subscription_ids = false";
-    let (narrow, wide) = (broker_with(keys), Broker::start());
-
-    let told = join(narrow.address, Version::V5, "told").await;
-    let free = join(wide.address, Version::V5, "free").await;
-
-    assert_eq!(told.properties.all(MAXIMUM_QOS), [&Value::Byte(1)]);
-    assert!(free.properties.all(MAXIMUM_QOS).is_empty());
-    for property in AVAILABLE {
-        assert_eq!(told.properties.all(property), [&Value::Byte(0)], "{property:#04x}");
-        assert!(!free.properties.all(property).contains(&&Value::Byte(0)), "{property:#04x}");
-    }
-}
-
-/// [MQTT-3.2.2-12] [MQTT-3.2.2-13]
-#[tokio::test]
-async fn a_will_that_cannot_be_kept_refuses_the_connection() {
-    let broker = broker_with("qos_max = 0\nretain = false");
-    let plain = || Will { qos: 0, ..Will::new("last/words", "gone") };
-    let cases = [
-        (Will { qos: 1, ..plain() }, 0x9B, "listener.qos_max"),
-        (Will { qos: 2, ..plain() }, 0x9B, "listener.qos_max"),
-        (plain().retained(), 0x9A, "listener.retain"),
-    ];
+async fn what_a_listener_leaves_out_is_told_and_logged_by_its_key() {
+    // One for each version: what a client brings about is logged only now and then.
+    let broker = || {
+        broker_with(
+            "qos_max = 1\nretain = false\nwildcards = false\nshared = false\n\
+             subscription_ids = false",
+        )
+    };
+    let will = || Will::new("last/words", "gone");
     for version in BOTH {
-        for (will, code, key) in &cases {
+        let broker = broker();
+        let none = Properties::default();
+        let cases = [
+            ("retain", Some(will().retained()), Vec::new()),
+            ("qos_max", Some(will().qos(2)), Vec::new()),
+            ("retain", None, publish(version, 0x31, "t", 0, &none, b"x")),
+            ("qos_max", None, publish(version, 0x34, "t", 1, &none, b"x")),
+        ];
+        for (number, (key, will, said)) in cases.into_iter().enumerate() {
+            let name = format!("client-{version:?}-{number}");
+            let connect = Connect::new(version, &name);
+            let connect = will.map_or(connect.clone(), |will| connect.will(will));
             let mut client = Client::open(broker.address, version).await;
-            let name = format!("will-{version:?}-{code:x}");
-            client.send(&Connect::new(version, &name).will(will.clone()).encode());
 
-            let end = if version == Version::V5 { End::Refused(*code) } else { End::Closed };
-            assert_eq!(client.end().await, end);
-            logged(&broker, &[&name, key]).await;
+            client.send(&[connect.encode(), said].concat());
+
+            is_told(&broker, &mut client, &name, key).await;
         }
-        let connect = Connect::new(version, "modest").will(plain());
-        Client::connect(broker.address, &connect).await.ping().await;
+    }
+    let broker = broker();
+    let named = Properties(vec![(SUBSCRIPTION_IDENTIFIER, Value::Variable(7))]);
+    for (key, filter, properties) in [
+        ("wildcards", "a/+", Properties::default()),
+        ("shared", "$share/g/a", Properties::default()),
+        ("subscription_ids", "a", named),
+    ] {
+        let name = format!("subscriber-{key}");
+        let mut client = join(broker.address, Version::V5, &name).await;
+
+        client.send_subscribe(&[(filter, 1)], &properties);
+
+        is_told(&broker, &mut client, &name, key).await;
     }
 }
 
-/// [MQTT-3.2.2-11] [MQTT-3.2.2-14]
-#[tokio::test]
-async fn a_message_that_cannot_be_taken_ends_the_connection() {
-    let broker = broker_with("qos_max = 1\nretain = false");
-    for version in BOTH {
-        for (flags, code, key) in [
-            (0x04, 0x9B, "listener.qos_max"),
-            (0x01, 0x9A, "listener.retain"),
-            (0x03, 0x9A, "listener.retain"),
-        ] {
-            let name = format!("publisher-{version:?}-{flags}");
-            let mut client = join(broker.address, version, &name).await;
-            assert_eq!(client.publish_and_wait("t", "fits", 1).await & 0x80, 0);
-
-            client.publish_with(flags, "t", "does not", &Properties::default());
-
-            assert_eq!(client.end().await, ended(version, code), "{flags:#04x}");
-            logged(&broker, &[&name, key]).await;
-        }
+/// A client whose connection ends for this key.
+async fn is_told(broker: &Broker, client: &mut Client, name: &str, key: &str) {
+    let key = format!("listener.{key}");
+    if client.version == Version::V5 {
+        let text = last_words(client).await;
+        assert!(text.contains(&key), "{key}: {text}");
     }
-}
-
-/// [MQTT-3.2.2-10] [MQTT-3.8.4-8]
-#[tokio::test]
-async fn a_subscription_is_lowered_to_the_maximum_qos() {
-    let broker = broker_with("qos_max = 0");
-    for version in BOTH {
-        let mut client = join(broker.address, version, "modest").await;
-
-        let filters = [("a", 2), ("b", 1), ("c", 0)];
-        let codes = client.subscribe_with(&filters, &Properties::default()).await;
-
-        assert_eq!(codes, [0, 0, 0]);
-        client.publish("a", "x", 0);
-        assert_eq!(client.message().await.qos, 0);
-    }
+    logged(broker, &[name, &key]).await;
 }
 
 /// What was retained through another listener is not sent through one without.
@@ -218,69 +196,9 @@ async fn retained_messages_wait_until_their_session_is_back_where_there_are_some
         moved.ping().await;
         publisher.publish_and_wait("kept/live", "live", 1).await;
         assert!(!moved.message().await.retain);
-        moved.disconnect(0).await;
+        moved.disconnect().await;
 
         let mut back = Client::connect(full, &connect).await;
         assert!(back.message().await.retain);
     }
-}
-
-/// 5.0 s3.2.2.3.11 to s3.2.2.3.13
-#[tokio::test]
-async fn a_5_0_client_that_subscribes_to_what_there_is_not_is_closed() {
-    let cases = [
-        ("wildcards = false", "a/+", Properties::default(), 0xA2),
-        ("wildcards = false", "#", Properties::default(), 0xA2),
-        ("wildcards = false", "$share/g/a/+", Properties::default(), 0xA2),
-        ("shared = false", "$share/g/a", Properties::default(), 0x9E),
-        ("shared = false\nwildcards = false", "$share/g/a/+", Properties::default(), 0x9E),
-        (
-            "subscription_ids = false",
-            "a",
-            Properties(vec![(SUBSCRIPTION_IDENTIFIER, Value::Variable(7))]),
-            0xA1,
-        ),
-    ];
-    for (keys, filter, properties, code) in cases {
-        let broker = broker_with(keys);
-        let mut client = join(broker.address, Version::V5, "subscriber").await;
-        assert_eq!(client.subscribe("a", 1).await, 1, "{keys}");
-
-        client.send_subscribe(&[(filter, 1)], &properties);
-
-        assert_eq!(client.end().await, End::Disconnect(code), "{keys}: {filter}");
-        let key = keys.split(' ').next().unwrap_or_default();
-        logged(&broker, &["subscriber", &format!("listener.{key}")]).await;
-    }
-}
-
-/// [MQTT3-3.9.3-2]: nobody told a 3.1.1 client, which keeps what else it asked for.
-#[tokio::test]
-async fn a_3_1_1_client_is_refused_only_what_there_is_not() {
-    let broker = broker_with("wildcards = false\nshared = false");
-    for version in [Version::V31, Version::V311] {
-        let mut client = join(broker.address, version, "subscriber").await;
-        let filters = [("a/+", 1), ("a/b", 1), ("$share/g/a", 0), ("#", 2), ("c", 2)];
-
-        let codes = client.subscribe_with(&filters, &Properties::default()).await;
-
-        assert_eq!(codes, [0x80, 1, 0x80, 0x80, 2]);
-        client.publish("a/b", "x", 0);
-        assert_eq!(client.message().await.topic, "a/b");
-    }
-}
-
-/// 5.0 s3.2.2.3.4: the Reason String names the key.
-#[tokio::test]
-async fn a_refused_version_is_told_why() {
-    let broker = broker_with("protocols = [\"3.1.1\"]");
-    let mut client = Client::open(broker.address, Version::V5).await;
-
-    client.send(&Connect::new(Version::V5, "stranger").encode());
-
-    let Packet::ConnAck { code: 0x84, properties, .. } = client.packet().await else {
-        panic!("something else than a refusal");
-    };
-    let [Value::Text(text)] = properties.all(0x1F)[..] else { panic!("no Reason String") };
-    assert!(text.contains("listener.protocols"), "{text}");
 }

@@ -57,7 +57,7 @@ async fn nobody_else_gets_or_ends_the_session_of_a_client_that_is_away() {
     let broker = open();
     let mut owner = login(broker.address, lasting(), USER).await;
     owner.subscribe("mail", 1).await;
-    owner.disconnect(0).await;
+    owner.disconnect().await;
     let mut sender = join(broker.address, Version::V5, "sender").await;
     sender.publish_and_wait("mail", "private", 1).await;
 
@@ -97,9 +97,9 @@ async fn what_nobody_proved_gives_way_to_a_user_who_begins_anew() {
 async fn a_client_identifier_is_free_when_its_session_is_over() {
     let broker = open();
     let connect = || Connect::new(Version::V5, "meter");
-    login(broker.address, connect(), USER).await.disconnect(0).await;
+    login(broker.address, connect(), USER).await.disconnect().await;
 
-    login(broker.address, connect(), OTHER).await.disconnect(0).await;
+    login(broker.address, connect(), OTHER).await.disconnect().await;
 
     join(broker.address, Version::V5, "meter").await.ping().await;
 }

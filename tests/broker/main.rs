@@ -15,11 +15,9 @@
 
 mod support;
 
-mod aliases;
 mod announced;
 mod authentication;
-mod connecting;
-mod crowded;
+mod endings;
 mod exactly_once;
 mod features;
 mod identity;
@@ -27,16 +25,7 @@ mod keep_alive;
 mod many;
 mod memory;
 mod neighbours;
-mod payloads;
 mod process;
-mod reasons;
-mod reauthentication;
-mod resume;
 mod retained;
-mod shared;
-mod sizes;
 mod slow;
-mod subscriptions;
 mod sys_topics;
-mod takeover;
-mod will;

@@ -43,7 +43,7 @@ impl Scene {
         let mut scene = Self { broker, neighbour, version };
         let mut forgotten = scene.come_back().await;
         forgotten.subscribe("fill", 2).await;
-        forgotten.disconnect(0).await;
+        forgotten.disconnect().await;
         scene
     }
 
@@ -332,7 +332,7 @@ async fn reading_pauses_neither_for_a_full_queue_nor_for_open_pubrels() {
     let away = Connect::lasting(Version::V311, "away");
     let mut away = Client::connect(broker.address, &away).await;
     away.subscribe("t", 2).await;
-    away.disconnect(0).await;
+    away.disconnect().await;
     let mut publisher = join(broker.address, Version::V311, "publisher").await;
     publisher.withhold_answers();
 

@@ -1,6 +1,8 @@
 //! A subscriber that stops reading costs nobody else anything and loses no QoS 1.
 
-use crate::support::{Broker, Client, Connect, Packet, Version, join, taker, wire::acknowledge};
+use crate::support::{
+    Broker, Client, Connect, Packet, Version, join, resident_bytes, taker, wire::acknowledge,
+};
 
 const ROUNDS: u32 = 200;
 const EACH_ROUND: u32 = 10;
@@ -132,12 +134,4 @@ async fn a_flood_of_unknown_acknowledgements_waits_until_the_answers_are_read() 
     }
     flooder.ping().await;
     neighbour.ping().await;
-}
-
-fn resident_bytes(broker: &Broker) -> u64 {
-    let file = format!("/proc/{}/status", broker.process.id());
-    let status = std::fs::read_to_string(file).expect("the broker runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib * 1024
 }

@@ -37,7 +37,7 @@ async fn the_values_are_those_of_the_traffic() {
         let lasting = Connect::lasting(version, "lasting");
         let mut away = Client::connect(broker.address, &lasting).await;
         away.subscribe("traffic", 1).await;
-        away.disconnect(0).await;
+        away.disconnect().await;
         let mut publisher = taker(broker.address, version, "publisher", "traffic", 0).await;
         for _ in 0..3 {
             publisher.publish_and_wait("traffic", "four", 1).await;
@@ -192,4 +192,25 @@ async fn never_is_never() {
 
     client.ping().await;
     assert!(client.messages.is_empty());
+}
+
+/// A durable member that is away, and a watcher who is told.
+#[tokio::test]
+async fn the_lag_of_each_shared_subscription_is_published() {
+    let broker = Broker::start();
+    let lasting = Connect::lasting(Version::V5, "lasting");
+    let mut member = Client::connect(broker.address, &lasting).await;
+    member.subscribe("$share/group/work/#", 1).await;
+    member.disconnect().await;
+    let mut publisher = join(broker.address, Version::V5, "publisher").await;
+    for number in 0..3_u32 {
+        publisher.publish_and_wait("work/a", number.to_string(), 1).await;
+    }
+
+    let lag = "$SYS/broker/shared_subscriptions/lag";
+    let mut watcher = taker(broker.address, Version::V5, "watcher", lag, 0).await;
+
+    let text = watcher.message().await.text().to_owned();
+    assert!(text.starts_with("3 waiting ("), "{text}");
+    assert!(text.ends_with(" bytes), 0 of 1 connected: $share/group/work/#"), "{text}");
 }

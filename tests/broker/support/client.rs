@@ -34,7 +34,7 @@ pub(crate) enum End {
 
 /// One thing that happened to a client.
 #[derive(Debug)]
-pub(crate) enum Event {
+enum Event {
     Message(Message),
     /// A publish of ours is done, with the Reason Code that ended it.
     Published {
@@ -49,14 +49,10 @@ pub(crate) enum Event {
 pub(crate) struct Client {
     pub(crate) version: Version,
     pub(crate) session_present: bool,
-    /// The properties of the CONNACK.
-    pub(crate) properties: Properties,
     /// Messages that arrived while the test waited for something else.
     pub(crate) messages: VecDeque<Message>,
     /// Our publishes above QoS 0 that are not done.
     pub(crate) open: HashSet<u16>,
-    /// Of all packets that came so far, the length of the longest.
-    pub(crate) longest_packet: usize,
     stream: TcpStream,
     inbound: BytesMut,
     outbound: BytesMut,
@@ -94,10 +90,8 @@ impl Client {
         Self {
             version,
             session_present: false,
-            properties: Properties::default(),
             messages: VecDeque::new(),
             open: HashSet::new(),
-            longest_packet: 0,
             stream,
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
@@ -116,12 +110,11 @@ impl Client {
 
     pub(crate) async fn introduce(&mut self, connect: &Connect) {
         self.send(&connect.encode());
-        let Packet::ConnAck { session_present, code, properties } = self.packet().await else {
+        let Packet::ConnAck { session_present, code, .. } = self.packet().await else {
             panic!("something else than a CONNACK came first");
         };
         assert_eq!(code, 0, "the CONNECT was refused");
         self.session_present = session_present;
-        self.properties = properties;
     }
 
     /// From now on nothing that arrives is answered.
@@ -247,26 +240,6 @@ impl Client {
         packet_id
     }
 
-    /// The UNSUBACK's Reason Codes; none before 5.0.
-    pub(crate) async fn unsubscribe(&mut self, filter: &str) -> Vec<u8> {
-        let wanted = self.new_packet_id();
-        let mut body = wanted.to_be_bytes().to_vec();
-        if self.version == Version::V5 {
-            body.push(0);
-        }
-        body.extend(text(filter));
-        self.send(&packet(0xA2, &body));
-        loop {
-            match self.event().await {
-                Event::Other(Packet::UnsubAck { packet_id, codes, .. }) if packet_id == wanted => {
-                    return codes;
-                }
-                Event::Message(message) => self.messages.push_back(message),
-                other => panic!("waiting for an UNSUBACK: {other:?}"),
-            }
-        }
-    }
-
     /// A PINGREQ and its answer: the broker has read everything that was sent before.
     pub(crate) async fn ping(&mut self) {
         self.send(&[0xC0, 0x00]);
@@ -296,7 +269,7 @@ impl Client {
 
     /// The next thing that happens, answered: PUBACK, PUBREC, PUBREL and PUBCOMP go out by
     /// themselves. A QoS 2 message that repeats one not yet released is answered and not told.
-    pub(crate) async fn event(&mut self) -> Event {
+    async fn event(&mut self) -> Event {
         loop {
             let packet = self.packet().await;
             if let Some(event) = self.digest(packet) {
@@ -385,12 +358,9 @@ impl Client {
         }
     }
 
-    /// DISCONNECT with this Reason Code (3.1.1 has none), then wait for the broker's close.
-    pub(crate) async fn disconnect(mut self, code: u8) {
-        match (self.version, code) {
-            (Version::V5, 1..) => self.send(&[0xE0, 0x01, code]),
-            _ => self.send(&[0xE0, 0x00]),
-        }
+    /// DISCONNECT, then wait for the broker's close.
+    pub(crate) async fn disconnect(mut self) {
+        self.send(&[0xE0, 0x00]);
         assert_eq!(self.end().await, End::Closed);
     }
 
@@ -419,7 +389,6 @@ impl Client {
         loop {
             if let Some((packet, length)) = decode(&self.inbound, self.version) {
                 self.inbound.advance(length);
-                self.longest_packet = self.longest_packet.max(length);
                 return Some(packet);
             }
             if !self.exchange().await {

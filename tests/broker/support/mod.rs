@@ -10,7 +10,7 @@ pub(crate) mod scram;
 pub(crate) mod wire;
 
 pub(crate) use broker::Broker;
-pub(crate) use client::{Client, End, Event};
+pub(crate) use client::{Client, End};
 pub(crate) use connect::{Connect, Will};
 pub(crate) use wire::{Packet, Properties, Value, Version};
 
@@ -44,4 +44,13 @@ pub(crate) async fn numbers(client: &mut Client, count: u32) -> Vec<u32> {
         found.push(client.message().await.number());
     }
     found
+}
+
+/// What the broker's process holds in memory (`VmRSS`).
+pub(crate) fn resident_bytes(broker: &Broker) -> u64 {
+    let file = format!("/proc/{}/status", broker.process.id());
+    let status = std::fs::read_to_string(file).expect("the broker runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
 }

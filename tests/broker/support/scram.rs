@@ -27,17 +27,13 @@ pub(crate) fn with_first(connect: Connect, scram: &Scram) -> Connect {
         .property(AUTHENTICATION_DATA, Value::Binary(scram.first()))
 }
 
-/// An AUTH with these properties.
-pub(crate) fn auth_of(reason: u8, method: &str, data: Option<&[u8]>) -> Vec<u8> {
-    let mut properties = Properties(vec![(AUTHENTICATION_METHOD, Value::Text(method.to_owned()))]);
-    if let Some(data) = data {
-        properties.0.push((AUTHENTICATION_DATA, Value::Binary(data.to_vec())));
-    }
-    packet(0xF0, &[vec![reason], properties.encode()].concat())
-}
-
+/// An AUTH of the method.
 pub(crate) fn auth(reason: u8, data: &[u8]) -> Vec<u8> {
-    auth_of(reason, METHOD, Some(data))
+    let properties = Properties(vec![
+        (AUTHENTICATION_METHOD, Value::Text(METHOD.to_owned())),
+        (AUTHENTICATION_DATA, Value::Binary(data.to_vec())),
+    ]);
+    packet(0xF0, &[vec![reason], properties.encode()].concat())
 }
 
 /// The data of properties that name the method.
@@ -71,7 +67,6 @@ pub(crate) async fn admitted(client: &mut Client, scram: &Scram) {
         Packet::ConnAck { session_present, code: 0, properties } => {
             scram.assert_server(&data_of(&properties).expect("a signature"));
             client.session_present = session_present;
-            client.properties = properties;
         }
         other => panic!("waiting for a CONNACK: {other:?}"),
     }

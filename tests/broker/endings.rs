@@ -1,9 +1,11 @@
-//! A second connection with the same Client Identifier takes the Session over.
+//! Connections that end in the midst of traffic, by a reset, or for another with their Client
+//! Identifier, and Sessions that end by the clock.
 
 use std::collections::BTreeSet;
 
 use crate::support::{
-    BOTH, Broker, Client, Connect, End, Packet, Version, Will, join, taker, wire,
+    BOTH, Broker, Client, Connect, End, Packet, Value, Version, Will, join, taker,
+    wire::{self, SESSION_EXPIRY_INTERVAL, WILL_DELAY_INTERVAL},
 };
 
 const NUMBERS: u32 = 3_000;
@@ -13,22 +15,6 @@ fn old_connection_ends(version: Version) -> End {
     match version {
         Version::V5 => End::Disconnect(0x8E),
         Version::V31 | Version::V311 => End::Closed,
-    }
-}
-
-/// [MQTT-3.1.4-3], for 3.1.1 [MQTT3-3.1.4-2]
-#[tokio::test]
-async fn the_older_connection_is_closed_and_told_why() {
-    let broker = Broker::start();
-    for version in BOTH {
-        let connect = Connect::new(version, "twice");
-        let mut old = Client::connect(broker.address, &connect).await;
-
-        let mut new = Client::connect(broker.address, &connect).await;
-
-        assert_eq!(old.end().await, old_connection_ends(version));
-        assert!(!new.session_present);
-        new.ping().await;
     }
 }
 
@@ -74,42 +60,6 @@ async fn a_takeover_under_traffic_loses_nothing_of_qos_1() {
     }
 }
 
-#[tokio::test]
-async fn a_takeover_with_clean_start_begins_anew() {
-    let broker = Broker::start();
-    for version in BOTH {
-        let lasting = Connect::lasting(version, "anew");
-        let mut old = Client::connect(broker.address, &lasting).await;
-        old.subscribe("anew", 1).await;
-
-        let mut new = Client::connect(broker.address, &lasting.clone().clean_start()).await;
-
-        assert!(!new.session_present);
-        assert_eq!(old.end().await, old_connection_ends(version));
-        let mut publisher = join(broker.address, version, "publisher").await;
-        publisher.publish_and_wait("anew", "for nobody", 1).await;
-        new.ping().await;
-        assert!(new.messages.is_empty(), "the old Subscription is gone");
-    }
-}
-
-/// [MQTT3-3.1.2-8]; 5.0 s3.1.3.2.2: a Will without delay is sent when the connection is taken over.
-#[tokio::test]
-async fn the_older_connections_will_is_sent() {
-    let broker = Broker::start();
-    for version in BOTH {
-        let mut watcher = taker(broker.address, version, "watcher", "will/taken", 1).await;
-        let connect = Connect::new(version, "taken");
-        let with_will = connect.clone().will(Will::new("will/taken", "taken over"));
-        let mut old = Client::connect(broker.address, &with_will).await;
-
-        let _new = Client::connect(broker.address, &connect).await;
-
-        assert_eq!(old.end().await, old_connection_ends(version));
-        assert_eq!(watcher.message().await.text(), "taken over");
-    }
-}
-
 /// Many connections ask for one name at the same time: the last one has it, and it works.
 #[tokio::test]
 async fn a_fight_for_one_client_identifier_leaves_exactly_one_connection() {
@@ -135,4 +85,36 @@ async fn a_fight_for_one_client_identifier_leaves_exactly_one_connection() {
     }
     assert!(last.session_present);
     assert_eq!(last.message().await.text(), "to the last");
+}
+
+/// [MQTT-3.1.2-8], for 3.1.1 [MQTT3-3.1.2-8]: as when a device loses its power.
+#[tokio::test]
+async fn a_reset_connection_sends_the_will() {
+    let broker = Broker::start();
+    for version in BOTH {
+        let mut watcher = taker(broker.address, version, "watcher", "will", 1).await;
+        let connect = Connect::new(version, "victim").will(Will::new("will", "reset"));
+        let client = Client::connect(broker.address, &connect).await;
+
+        client.reset();
+
+        let message = watcher.message().await;
+        assert_eq!((message.text(), message.qos, message.retain), ("reset", 1, false));
+    }
+}
+
+/// [MQTT-3.1.2-8]: the end of the Session does not wait for the delay. Here it is the broker's own
+/// clock that ends it.
+#[tokio::test]
+async fn a_delayed_will_is_sent_when_its_session_expires() {
+    let broker = Broker::start();
+    let mut watcher = taker(broker.address, Version::V5, "watcher", "will", 1).await;
+    let delayed = Will::new("will", "ended").property(WILL_DELAY_INTERVAL, Value::Four(3_000));
+    let connect = Connect::new(Version::V5, "brief")
+        .property(SESSION_EXPIRY_INTERVAL, Value::Four(1))
+        .will(delayed);
+
+    Client::connect(broker.address, &connect).await.reset();
+
+    assert_eq!(watcher.message().await.text(), "ended");
 }
