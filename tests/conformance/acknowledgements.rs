@@ -115,30 +115,6 @@ fn v5_mqtt_3_4_2_1_puback_says_what_became_of_a_message() {
     says_what_became_of_a_message(1, puback);
 }
 
-/// Before 5.0 nobody can be told. [MQTT-3.5.2-1]
-#[test]
-fn v5_mqtt_3_4_2_1_a_message_for_which_all_queues_are_full_is_refused() {
-    everywhere_with("[session]\nqueue_offline_messages_max = 1\n", |world| {
-        for (version, refused) in [(V5, 0x97), (V311, 0x00)] {
-            let mut away = world.connect(version, lasting("away"));
-            away.subscribed(subscribe("t").qos(2));
-            away.leave();
-            let mut client = world.connected(version, "client");
-
-            client.published(publish("t").qos(1).payload("fits"));
-            client.send(publish("t").qos(1).id(7));
-            client.expect(puback(7).code(refused));
-            client.send(publish("t").qos(2).id(8));
-            client.expect(pubrec(8).code(refused));
-
-            let mut away = world.resume(version, lasting("away"));
-            away.takes(publish("t").qos(1).payload("fits"));
-            away.expect_nothing();
-            world.connected(version, "away").leave();
-        }
-    });
-}
-
 #[test]
 fn v5_mqtt_3_4_2_1_another_code_in_a_puback_is_a_protocol_error() {
     has_these_codes_only(puback, &PUBACK_AND_PUBREC_CODES);

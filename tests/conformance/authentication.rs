@@ -4,7 +4,7 @@ use crate::vocabulary::connect::Connect;
 use crate::vocabulary::said::{Outcome, Said};
 use crate::vocabulary::scram::{LISTENER, METHOD, OTHER, Scram, USER, User};
 use crate::vocabulary::wire::{
-    AUTHENTICATION_DATA, AUTHENTICATION_METHOD, Properties, REASON_STRING, packet,
+    AUTHENTICATION_DATA, AUTHENTICATION_METHOD, Properties, REASON_STRING,
 };
 use crate::vocabulary::*;
 
@@ -431,17 +431,5 @@ fn v5_mqtt_4_12_1_2_who_fails_to_authenticate_again_is_disconnected() {
         let mut client = logged_in(world);
         client.send(step(0x19, b"x"));
         client.ends(0x87);
-    });
-}
-
-/// AUTH begins with 5.0: before, its packet type is reserved.
-#[test]
-fn v311_there_is_no_auth() {
-    everywhere(|world| {
-        let mut client = world.connected(V311, "c");
-
-        client.send(raw(packet(0xF0, &[])));
-
-        client.closes();
     });
 }

@@ -66,18 +66,6 @@ fn v5_mqtt_3_1_4_2_who_is_not_authorised_is_refused() {
     });
 }
 
-/// An Authentication Method that there is not [MQTT-4.12.0-1].
-#[test]
-fn v5_mqtt_3_1_4_2_an_unknown_authentication_method_is_refused() {
-    really(|world| {
-        let mut stranger = world.client(V5);
-
-        stranger.send(connect("c").with(authentication_method("KERBEROS")));
-
-        stranger.refused(0x8C);
-    });
-}
-
 /// [MQTT3-3.1.4-2]
 #[test]
 fn v5_mqtt_3_1_4_3_an_older_connection_of_the_same_client_is_closed() {

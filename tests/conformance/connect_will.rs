@@ -1,4 +1,4 @@
-//! CONNECT: the Will, its flags, its properties, and when it is published (3.1.2.5 to 3.1.2.7,
+//! CONNECT: the Will, its flags and its properties, and that it is published (3.1.2.5 to 3.1.2.7,
 //! 3.1.3.2 to 3.1.3.4).
 
 use crate::vocabulary::*;
@@ -47,22 +47,6 @@ fn v5_mqtt_3_1_2_8_the_will_is_published_when_the_connection_ends() {
     });
 }
 
-/// 5.0 s3.14.2.1: a DISCONNECT may ask for it.
-#[test]
-fn v5_mqtt_3_1_2_8_a_disconnect_with_another_code_than_0x00_publishes_the_will() {
-    everywhere(|world| {
-        let mut watcher = watcher(world, V5);
-        for code in [0x04, 0x80, 0x81, 0x95] {
-            let mut client = world.connect(V5, connect("c").will(will()));
-
-            client.send(disconnect().code(code));
-
-            client.closes();
-            watcher.expect(publish("will/c").payload("gone"));
-        }
-    });
-}
-
 /// [MQTT3-3.1.2-8]
 #[test]
 fn v5_mqtt_3_1_2_8_a_will_of_a_refused_client_is_not_published() {
@@ -80,69 +64,8 @@ fn v5_mqtt_3_1_2_8_a_will_of_a_refused_client_is_not_published() {
     });
 }
 
-/// 5.0 s3.1.3.2.2
-#[test]
-fn v5_mqtt_3_1_2_8_a_will_waits_for_its_delay() {
-    with_clock(|world| {
-        let mut watcher = watcher(world, V5);
-        let will = will().with(will_delay_interval(10));
-        world.connect(V5, lasting("c").will(will)).cut();
-        world.pass(9);
-        watcher.expect_nothing();
-
-        world.pass(2);
-
-        watcher.expect(publish("will/c").payload("gone"));
-        world.resume(V5, lasting("c")).leave();
-    });
-}
-
-/// Whichever is first: here the Session ends, by its interval or by a Clean Start, or at once
-/// where it has no interval. 5.0 s3.1.3.2.2
-#[test]
-fn v5_mqtt_3_1_2_8_a_will_does_not_wait_longer_than_its_session_lasts() {
-    with_clock(|world| {
-        let mut watcher = watcher(world, V5);
-        let will = || will().with(will_delay_interval(1_000));
-
-        let brief = connect("brief").with(session_expiry_interval(5)).will(will());
-        world.connect(V5, brief).cut();
-        world.pass(4);
-        watcher.expect_nothing();
-        world.pass(2);
-        watcher.expect(publish("will/c").payload("gone"));
-
-        world.connect(V5, lasting("replaced").will(will())).cut();
-        watcher.expect_nothing();
-        let new = world.connected(V5, "replaced");
-        watcher.expect(publish("will/c").payload("gone"));
-        new.leave();
-
-        world.connect(V5, connect("unkept").will(will())).cut();
-        watcher.expect(publish("will/c").payload("gone"));
-    });
-}
-
-/// [MQTT-3.1.2-8]
-#[test]
-fn v5_mqtt_3_1_3_9_a_client_that_is_back_in_time_keeps_its_will_from_being_published() {
-    with_clock(|world| {
-        let mut watcher = watcher(world, V5);
-        let will = will().with(will_delay_interval(10));
-        world.connect(V5, lasting("c").will(will)).cut();
-        world.pass(9);
-
-        let back = world.resume(V5, lasting("c"));
-
-        world.pass(100);
-        watcher.expect_nothing();
-        back.leave();
-        world.pass(100);
-        watcher.expect_nothing();
-    });
-}
-
-/// Not even after its delay. [MQTT3-3.1.2-10] [MQTT3-3.1.2-8] [MQTT-3.1.2-8]
+/// Not even after its delay, or for a Session that goes on. [MQTT3-3.1.2-10] [MQTT3-3.1.2-8]
+/// [MQTT-3.1.2-8] [MQTT-3.14.4-3] [MQTT3-3.14.4-3]
 #[test]
 fn v5_mqtt_3_1_2_10_a_disconnect_removes_the_will() {
     everywhere(|world| {
@@ -156,6 +79,11 @@ fn v5_mqtt_3_1_2_10_a_disconnect_removes_the_will() {
             client.send(disconnect().code(0x00));
             client.closes();
             watcher.expect_nothing();
+
+            let name = format!("lasting {version:?}");
+            world.connect(version, lasting(&name).will(will())).leave();
+            world.resume(version, lasting(&name)).cut();
+            watcher.expect_nothing();
         }
     });
     with_clock(|world| {
@@ -166,23 +94,6 @@ fn v5_mqtt_3_1_2_10_a_disconnect_removes_the_will() {
         world.pass(3_700);
 
         watcher.expect_nothing();
-    });
-}
-
-/// It belongs to one connection, and goes out once. [MQTT3-3.1.2-10] [MQTT3-3.1.2-12]
-#[test]
-fn v5_mqtt_3_1_2_10_a_published_will_is_gone() {
-    everywhere(|world| {
-        for version in BOTH {
-            let name = format!("c {version:?}");
-            let mut watcher = watcher(world, version);
-            world.connect(version, lasting(&name).will(will())).cut();
-            watcher.expect(publish("will/c").payload("gone"));
-
-            world.resume(version, lasting(&name)).cut();
-
-            watcher.expect_nothing();
-        }
     });
 }
 
@@ -369,27 +280,6 @@ fn v5_mqtt_3_1_2_15_an_empty_retained_will_removes_the_retained_message() {
     });
 }
 
-/// Also between each other and with the same names.
-#[test]
-fn v5_mqtt_3_1_3_10_the_user_properties_of_a_will_keep_their_order() {
-    everywhere(|world| {
-        let mut watcher = watcher(world, V5);
-        let properties = [("b", "1"), ("a", "2"), ("b", "1"), ("c", ""), ("a", "1"), ("", "x")];
-        let mut will = will().with(content_type("text"));
-        for (name, value) in properties {
-            will = will.with(user_property(name, value));
-        }
-        let will = will.with(response_topic("answers")).with(will_delay_interval(0));
-
-        world.connect(V5, connect("c").will(will)).cut();
-
-        let message = watcher.message();
-        let came: Vec<_> =
-            message.properties.0.into_iter().filter(|(id, _)| *id == wire::USER_PROPERTY).collect();
-        assert_eq!(came, properties.map(|(name, value)| user_property(name, value)));
-    });
-}
-
 /// 5.0 s3.1.3.2.3, s3.1.3.2.5 to s3.1.3.2.8; the Will Delay Interval is for the broker.
 #[test]
 fn v5_s3_1_3_2_a_will_is_published_with_its_properties() {
@@ -400,6 +290,7 @@ fn v5_s3_1_3_2_a_will_is_published_with_its_properties() {
             content_type("text/plain"),
             response_topic("answers/c"),
             correlation_data(&[0, 1, 0xFF]),
+            user_property("b", "1"),
             user_property("a", "1"),
         ];
         let (mut will, mut expected) = (will(), publish("will/c").payload("gone"));
@@ -414,32 +305,6 @@ fn v5_s3_1_3_2_a_will_is_published_with_its_properties() {
     });
 }
 
-/// 5.0 s3.1.3.2.4: it is how long the message lives once it is published.
-#[test]
-fn v5_s3_1_3_2_4_the_lifetime_of_a_will_begins_when_it_is_published() {
-    with_clock(|world| {
-        let mut watcher = watcher(world, V5);
-        for name in ["early", "late"] {
-            let mut reader = world.connect(V5, lasting(name));
-            reader.subscribed(subscribe("will/#").qos(1));
-            reader.leave();
-        }
-        let will = will().qos(1).with(will_delay_interval(20)).with(message_expiry_interval(10));
-        world.connect(V5, lasting("c").will(will)).cut();
-
-        world.pass(21);
-
-        let message = publish("will/c").payload("gone").qos(1);
-        watcher.expect(message.clone().with(message_expiry_interval(10)));
-        world.pass(4);
-        let mut early = world.resume(V5, lasting("early"));
-        let Value::Four(rest) = early.message().properties.0[0].1 else { panic!("an interval") };
-        assert!((4..=6).contains(&rest), "{rest}");
-        world.pass(7);
-        world.resume(V5, lasting("late")).expect_nothing();
-    });
-}
-
 /// 5.0 s3.1.3.2.3: values that there are not.
 #[test]
 fn v5_s3_1_3_2_3_a_payload_format_that_there_is_not_is_a_protocol_error() {
@@ -449,22 +314,6 @@ fn v5_s3_1_3_2_3_a_payload_format_that_there_is_not_is_a_protocol_error() {
         stranger.send(connect("c").will(will().with(payload_format_indicator(2))));
 
         stranger.rejected(0x82);
-    });
-}
-
-/// A Topic Name as that of a PUBLISH: 5.0 s3.1.3.3. The code is the broker's choice.
-#[test]
-fn v5_s3_1_3_3_a_will_topic_that_is_no_topic_name_is_refused() {
-    everywhere(|world| {
-        for version in BOTH {
-            for topic in ["will/#", "+", "will/+/c", ""] {
-                let mut stranger = world.client(version);
-
-                stranger.send(connect("c").will(Will::new(topic, "gone")));
-
-                stranger.rejected(0x90);
-            }
-        }
     });
 }
 
@@ -481,22 +330,6 @@ fn v311_mqtt_3_1_2_8_a_will_goes_to_whoever_is_subscribed() {
             let mut client = world.resume(version, lasting(&name));
 
             client.expect(publish("will/c").payload("gone").qos(1));
-        }
-    });
-}
-
-/// A broken connection is found by its Keep Alive. [MQTT-3.1.2-8]
-#[test]
-fn v311_mqtt_3_1_2_8_a_silent_clients_will_is_published() {
-    with_clock(|world| {
-        for version in BOTH {
-            let mut watcher = watcher(world, version);
-            let mut client = world.connect(version, connect("c").keep_alive(2).will(will()));
-
-            world.pass(4);
-
-            watcher.expect(publish("will/c").payload("gone"));
-            client.ends(0x8D);
         }
     });
 }

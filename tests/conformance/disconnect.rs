@@ -318,21 +318,6 @@ fn v311_mqtt_3_14_4_2_nothing_behind_a_clients_disconnect_is_heard() {
     });
 }
 
-/// [MQTT3-3.14.4-3]
-#[test]
-fn v5_mqtt_3_14_4_3_a_normal_disconnect_deletes_the_will() {
-    everywhere(|world| {
-        for version in BOTH {
-            let (mut client, mut watcher) = with_watcher(world, version);
-
-            client.send(disconnect());
-
-            client.closes();
-            watcher.expect_nothing();
-        }
-    });
-}
-
 /// Not even the end of the Session, which the Will might have waited for, brings it.
 #[test]
 fn v5_mqtt_3_14_4_3_a_deleted_will_does_not_come_later() {
@@ -349,48 +334,6 @@ fn v5_mqtt_3_14_4_3_a_deleted_will_does_not_come_later() {
         world.connect(V5, session()).cut();
         world.pass(6);
         watcher.expect(publish("will").payload("gone"));
-    });
-}
-
-/// 5.0 s3.14.4
-#[test]
-fn v5_disconnect_0x04_has_the_will_sent() {
-    everywhere(|world| {
-        for code in OF_CLIENTS {
-            let (mut client, mut watcher) = with_watcher(world, V5);
-
-            client.send(disconnect().code(code));
-
-            client.closes();
-            watcher.expect(publish("will").payload("gone"));
-        }
-    });
-}
-
-/// 5.0 s3.14.2.2.2: it may be shortened and extended, and without the property it stays.
-#[test]
-fn v5_disconnect_may_change_the_session_expiry_interval() {
-    with_clock(|world| {
-        let session = |seconds| connect("c").with(session_expiry_interval(seconds));
-        let away = |asked, changed: Option<u32>, seconds| {
-            let mut client = world.connect(V5, session(asked));
-            client.send(changed.map_or_else(disconnect, |changed| {
-                disconnect().with(session_expiry_interval(changed))
-            }));
-            client.closes();
-            world.pass(seconds);
-            session(0).no_clean_start()
-        };
-
-        for (asked, changed, seconds) in [(100, Some(5), 4), (5, Some(100), 99), (5, None, 4)] {
-            let again = away(asked, changed, seconds);
-            world.resume(V5, again).leave();
-        }
-        let gone = [(100, Some(5), 6), (5, Some(100), 101), (5, None, 6), (100, Some(0), 0)];
-        for (asked, changed, seconds) in gone {
-            let again = away(asked, changed, seconds);
-            world.connect(V5, again).leave();
-        }
     });
 }
 

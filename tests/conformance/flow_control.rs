@@ -123,6 +123,8 @@ fn v5_mqtt_4_9_0_3_at_quota_zero_all_other_packets_are_answered() {
         taker.expect(suback(10, &[1]));
         taker.send(unsubscribe("b").id(11));
         taker.expect(unsuback(11, &[0]));
+        taker.published(publish("$device/c").qos(1).id(9));
+        taker.published(publish("$device/c").qos(2).id(9));
         taker.send(publish("$SYS/c").qos(1).id(12));
         taker.expect(puback(12).code(0x87));
         taker.send(publish("$SYS/c").qos(2).id(13));

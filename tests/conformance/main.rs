@@ -17,7 +17,6 @@
 )]
 
 mod acknowledgements;
-mod announced_limits;
 mod authentication;
 mod connack;
 mod connack_properties;

@@ -270,47 +270,9 @@ fn v5_mqtt_3_3_2_5_what_expired_in_the_queue_is_not_delivered() {
     });
 }
 
-/// Behind the Receive Maximum a message waits as in any queue [MQTT-3.3.2-5].
-#[test]
-fn v5_mqtt_3_3_2_5_what_expired_behind_the_receive_maximum_is_not_delivered() {
-    with_clock(|world| {
-        let mut taker = world.connect(V5, connect("taker").with(receive_maximum(1)));
-        taker.subscribed(subscribe("a").qos(1));
-        let mut giver = world.connected(V5, "giver");
-        for (text, seconds) in [("first", 5), ("short", 5), ("long", 30)] {
-            let message = publish("a").qos(1).payload(text);
-            giver.published(message.with(message_expiry_interval(seconds)));
-        }
-        let first = publish("a").qos(1).payload("first").with(message_expiry_interval(5));
-        taker.expect(first.id(1));
-
-        world.pass(10);
-
-        taker.expect_nothing();
-        taker.send(puback(1));
-        let long = publish("a").qos(1).payload("long").with(message_expiry_interval(20));
-        taker.expect(long);
-        taker.expect_nothing();
-    });
-}
-
-/// PRODUCT: Message Expiry Interval 0 is delivered only at once.
-#[test]
-fn v5_3_3_2_3_3_a_message_that_expires_at_once_waits_for_nobody() {
-    everywhere(|world| {
-        let mut here = world.subscriber(V5, "here", subscribe("a").qos(1));
-        world.subscriber(V5, "away", subscribe("a").qos(1)).cut();
-        let mut giver = world.connected(V5, "giver");
-
-        giver.published(publish("a").qos(1).with(message_expiry_interval(0)));
-
-        here.expect(publish("a").qos(1).with(message_expiry_interval(0)));
-        world.resume(V5, lasting("away")).expect_nothing();
-    });
-}
-
 /// PRODUCT: as many messages wait for who is away as the configuration says; then the newest is
-/// refused and a 5.0 publisher told. QoS 0 does not wait [MQTT3-3.1.2-5].
+/// refused and a 5.0 publisher told [MQTT-3.4.2-1] [MQTT-3.5.2-1]. QoS 0 does not wait
+/// [MQTT3-3.1.2-5].
 #[test]
 fn v5_3_4_2_1_what_nobody_can_take_is_refused_with_0x97() {
     everywhere_with("[session]\nqueue_offline_messages_max = 3", |world| {

@@ -81,27 +81,6 @@ fn v5_mqtt_3_3_1_3_the_publishers_dup_is_not_handed_on() {
     }
 }
 
-/// The other way round: a message published without DUP has it when it is sent again, as often as
-/// it is. [MQTT3-3.3.1-3]
-#[test]
-fn v5_mqtt_3_3_1_3_dup_says_what_the_broker_does() {
-    for version in BOTH {
-        everywhere(|world| {
-            let mut subscriber = world.connect(version, lasting("subscriber"));
-            subscriber.subscribed(subscribe("t").qos(1));
-            world.connected(version, "publisher").published(publish("t").qos(1));
-            subscriber.expect(publish("t").qos(1));
-            subscriber.cut();
-
-            for _ in 0..2 {
-                let mut subscriber = world.resume(version, lasting("subscriber"));
-                subscriber.expect(publish("t").qos(1).dup());
-                subscriber.cut();
-            }
-        });
-    }
-}
-
 /// [MQTT3-3.3.1-4]
 #[test]
 fn v5_mqtt_3_3_1_4_qos_3_is_malformed() {
@@ -170,41 +149,6 @@ fn v5_mqtt_3_3_2_1_a_topic_name_that_runs_past_the_packet_closes_the_connection(
 
                 client.ends(0x81);
             }
-        });
-    }
-}
-
-/// Before 5.0 there is nothing it could mean. [MQTT3-4.7.3-1]
-#[test]
-fn v5_mqtt_3_3_2_1_an_empty_topic_name_without_an_alias_is_a_protocol_error() {
-    for version in BOTH {
-        everywhere(|world| {
-            for qos in 0..=2 {
-                let mut client = world.connected(version, "c");
-
-                client.send(publish("").qos(qos));
-
-                client.ends(0x82);
-            }
-        });
-    }
-}
-
-/// The code is the broker's choice. [MQTT3-3.3.2-2]
-#[test]
-fn v5_mqtt_3_3_2_2_a_wildcard_in_the_topic_name_closes_the_connection() {
-    for version in BOTH {
-        everywhere(|world| {
-            let mut watcher = world.connected(version, "watcher");
-            watcher.subscribed(subscribe("#"));
-            for topic in ["#", "+", "a/+", "+/a", "a/#", "a+b", "a#"] {
-                let mut client = world.connected(version, "c");
-
-                client.send(publish(topic).qos(1));
-
-                client.ends(0x90);
-            }
-            watcher.expect_nothing();
         });
     }
 }

@@ -40,7 +40,7 @@ fn v5_3_1_2_11_2_without_an_interval_a_session_ends_with_its_connection() {
     });
 }
 
-/// 5.0 s3.1.2.11.2: counted from the end of the last connection, however it ended.
+/// [MQTT-3.1.2-23]; 5.0 s3.1.2.11.2: counted from the end of the last connection, however it ended.
 #[test]
 fn v5_3_1_2_11_2_a_session_ends_when_its_interval_is_over() {
     with_clock(|world| {
@@ -59,7 +59,7 @@ fn v5_3_1_2_11_2_a_session_ends_when_its_interval_is_over() {
     });
 }
 
-/// 5.0 s3.1.2.11.2: the interval of the last CONNECT counts.
+/// [MQTT-3.1.2-23]; 5.0 s3.1.2.11.2: the interval of the last CONNECT counts.
 #[test]
 fn v5_3_1_2_11_2_each_connect_sets_the_interval_anew() {
     with_clock(|world| {
@@ -74,7 +74,8 @@ fn v5_3_1_2_11_2_each_connect_sets_the_interval_anew() {
     });
 }
 
-/// 5.0 s3.1.2.11.2: 0xFFFFFFFF, if the configuration sets no end; else the client is told which.
+/// [MQTT-3.1.2-23]; 5.0 s3.1.2.11.2: 0xFFFFFFFF, if the configuration sets no end; else the client
+/// is told which.
 #[test]
 fn v5_3_1_2_11_2_a_session_with_the_greatest_interval_never_ends() {
     with_clock_and("[session]\nexpiry_max = \"never\"", |world| {
@@ -135,63 +136,6 @@ fn v5_3_14_2_2_2_a_disconnect_may_change_the_interval() {
             client.closes();
             assert!(!is_present(world, V5, lives(0)));
         }
-    });
-}
-
-/// 5.0 s3.14.2.2.2: a Session that was to end with its connection does so.
-#[test]
-fn v5_3_14_2_2_2_a_disconnect_may_not_give_an_interval_to_who_had_none() {
-    everywhere(|world| {
-        for connect in [connect("client").no_clean_start(), lives(0)] {
-            let mut client = world.connect(V5, connect);
-            client.send(disconnect().with(session_expiry_interval(1)));
-            client.ends(0x82);
-            assert!(!is_present(world, V5, lives(0)));
-
-            let mut client = world.connect(V5, lives(0));
-            client.send(disconnect().with(session_expiry_interval(0)));
-            client.closes();
-        }
-    });
-}
-
-/// Whatever its interval was, and that of the new one [MQTT-3.1.2-4] [MQTT3-3.1.2-6].
-#[test]
-fn v5_3_1_2_4_a_clean_start_ends_the_session_that_is_there() {
-    everywhere_in_both(|world, version| {
-        let mut old = world.subscriber(version, "client", subscribe("a").qos(1));
-        let mut giver = world.connected(version, "giver");
-        giver.published(publish("a").qos(1));
-        old.expect(publish("a").qos(1));
-        old.cut();
-        giver.published(publish("a").qos(1));
-
-        let mut new = world.connect(version, lasting("client").clean_start());
-
-        new.expect_nothing();
-        giver.send(publish("a").qos(1));
-        giver.expect(puback(1).code(0x10));
-        new.leave();
-        let present = is_present(world, version, lasting("client"));
-        // Before 5.0 it is Clean Session, which says when the new one ends too.
-        assert_eq!(present, version == V5);
-    });
-}
-
-/// They belong to no Session: neither its beginning nor its end removes them.
-#[test]
-fn v311_mqtt_3_1_2_7_a_retained_message_outlives_the_session_of_its_publisher() {
-    everywhere_in_both(|world, version| {
-        for giver in [connect("giver"), lasting("giver")] {
-            let mut giver = world.connect(version, giver);
-            giver.published(publish("a").qos(1).retain());
-            giver.leave();
-        }
-        world.connected(version, "giver").leave();
-
-        let mut taker = world.connected(version, "taker");
-        taker.subscribed(subscribe("a").qos(1));
-        taker.expect(publish("a").qos(1).retain());
     });
 }
 

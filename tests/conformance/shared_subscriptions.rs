@@ -394,17 +394,3 @@ fn v5_mqtt_4_8_2_6_a_message_that_a_member_refused_is_offered_to_nobody() {
         other.expect_nothing();
     });
 }
-
-/// What the standard leaves open: such topics are the server's.
-#[test]
-fn v5_nobody_publishes_to_the_name_of_a_group() {
-    everywhere(|world| {
-        let mut client = world.connected(V5, "c");
-        client.subscribed(subscribe("$share/g/a").and("#").and("$share/h/$share/g/a"));
-
-        client.send(publish("$share/g/a").qos(1).id(1));
-        client.expect(puback(1).code(0x87));
-
-        client.expect_nothing();
-    });
-}

@@ -97,49 +97,6 @@ fn v5_mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_a_protocol_error() {
     });
 }
 
-/// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-#[test]
-fn v5_retain_handling_says_when_subscribing_brings_retained_messages() {
-    everywhere(|world| {
-        let mut publisher = world.connected(V5, "publisher");
-        publisher.published(publish("kept").qos(1).retain());
-        let sent = |client: &mut Client, handling: u8, count: usize| {
-            client.subscribed(subscribe("kept").qos(1).retain_handling(handling));
-            for _ in 0..count {
-                client.expect(publish("kept").qos(1).retain());
-            }
-            client.expect_nothing();
-        };
-
-        for (handling, when_new, when_known) in [(0, 1, 1), (1, 1, 0), (2, 0, 0)] {
-            let mut client = world.connected(V5, "c");
-            sent(&mut client, handling, when_new);
-            sent(&mut client, handling, when_known);
-            client.send(unsubscribe("kept"));
-            client.expect(unsuback(1, &[0]));
-            sent(&mut client, handling, when_new);
-        }
-    });
-}
-
-/// A Session that goes on has its Subscriptions, so that none is new.
-#[test]
-fn v5_retain_handling_1_brings_nothing_to_a_subscription_of_an_earlier_connection() {
-    everywhere(|world| {
-        let mut publisher = world.connected(V5, "publisher");
-        publisher.published(publish("kept").qos(1).retain());
-        let mut client = world.connect(V5, lasting("c"));
-        client.subscribed(subscribe("kept").retain_handling(1));
-        client.expect(publish("kept").retain());
-        client.leave();
-
-        let mut client = world.resume(V5, lasting("c"));
-        client.subscribed(subscribe("kept").retain_handling(1));
-
-        client.expect_nothing();
-    });
-}
-
 #[test]
 fn v5_mqtt_3_8_4_3_the_same_filter_again_replaces_options_and_identifier() {
     everywhere(|world| {

@@ -123,7 +123,7 @@ fn the_configuration_limits_the_brokers_aliases() {
     }
 }
 
-/// 5.0 s3.1.2.11.5: 0 and none are the same.
+/// 5.0 s3.1.2.11.5: 0 and none are the same. [MQTT-3.1.2-27]
 #[test]
 fn v5_mqtt_3_3_2_11_a_client_that_takes_no_alias_gets_none() {
     everywhere(|world| {
@@ -140,6 +140,7 @@ fn v5_mqtt_3_3_2_11_a_client_that_takes_no_alias_gets_none() {
     });
 }
 
+/// [MQTT-3.2.2-17]
 #[test]
 fn v5_mqtt_3_3_2_9_an_alias_above_the_announced_maximum_closes_the_connection() {
     for (configuration, maximum) in [("", 32), ("[limits]\ntopic_aliases_in_max = 3\n", 3)] {
@@ -159,6 +160,7 @@ fn v5_mqtt_3_3_2_9_an_alias_above_the_announced_maximum_closes_the_connection() 
     }
 }
 
+/// [MQTT-3.2.2-18]
 #[test]
 fn v5_mqtt_3_3_2_9_a_broker_that_takes_no_alias_says_so_and_takes_none() {
     everywhere_with("[limits]\ntopic_aliases_in_max = 0\n", |world| {

@@ -36,7 +36,8 @@ fn refused_filters(world: &World, version: Version, filters: &[&str]) {
     }
 }
 
-/// [MQTT3-4.7.1-1]; in the Topic Name of a Will as well. 5.0 s4.13.1: 0x90.
+/// [MQTT3-4.7.1-1] [MQTT-3.3.2-2] [MQTT3-3.3.2-2]; in the Topic Name of a Will as well. 5.0 s4.13.1:
+/// 0x90.
 #[test]
 fn v5_mqtt_4_7_0_1_a_wildcard_in_a_topic_name_closes_the_connection() {
     everywhere_in_both(|world, version| {
@@ -136,9 +137,11 @@ fn v5_4_7_2_no_client_publishes_to_topics_of_the_server() {
 fn v5_mqtt_4_7_3_1_a_topic_has_at_least_one_character() {
     everywhere_in_both(|world, version| {
         refused_filters(world, version, &[""]);
-        let mut client = world.connected(version, "client");
-        client.send(publish("").qos(1));
-        client.ends(0x82);
+        for qos in [0, 1, 2] {
+            let mut client = world.connected(version, "client");
+            client.send(publish("").qos(qos));
+            client.ends(0x82);
+        }
         let mut client = world.client(version);
         client.send(connect("client").will(Will::new("", "gone")));
         match version {

@@ -1,4 +1,4 @@
-//! The Will Message in time: delays, takeovers, ends of Sessions (3.1.2.5, 3.1.3.2).
+//! The Will Message in time: delays, silence, takeovers, ends of Sessions (3.1.2.5, 3.1.3.2).
 
 use crate::vocabulary::said::Publish;
 use crate::vocabulary::*;
@@ -23,33 +23,6 @@ fn gone() -> Publish {
     publish("will").payload("gone").qos(1)
 }
 
-/// Whatever ends the connection but a DISCONNECT [MQTT-3.1.2-8].
-#[test]
-fn v311_mqtt_3_1_2_8_the_will_is_published_when_the_connection_is_lost() {
-    everywhere_in_both(|world, version| {
-        let mut watcher = watcher(world, version);
-        let client = || world.connect(version, connect("client").will(will()));
-
-        client().cut();
-        watcher.expect(gone());
-        // [MQTT3-3.1.0-2] [MQTT-3.1.0-2]
-        let mut violator = client();
-        violator.send(connect("client"));
-        violator.ends(0x82);
-        watcher.expect(gone());
-        let mut malformed = client();
-        malformed.send(raw(*b"\x00\x00"));
-        malformed.ends(0x81);
-        watcher.expect(gone());
-        // PRODUCT: also by another connection that takes the Session over.
-        let mut superseded = client();
-        let _other = world.connected(version, "client");
-        superseded.ends(0x8E);
-        watcher.expect(gone());
-        watcher.expect_nothing();
-    });
-}
-
 /// [MQTT-3.1.2-8] [MQTT3-3.1.2-24]
 #[test]
 fn v311_mqtt_3_1_2_8_the_will_is_published_when_a_client_is_silent() {
@@ -68,49 +41,6 @@ fn v311_mqtt_3_1_2_8_the_will_is_published_when_a_client_is_silent() {
     });
 }
 
-/// With the Will QoS and Will Retain of its CONNECT [MQTT-3.1.2-9] [MQTT-3.1.2-14]
-/// [MQTT-3.1.2-15] [MQTT3-3.1.2-16] [MQTT3-3.1.2-17].
-#[test]
-fn v311_mqtt_3_1_2_9_the_will_is_published_as_its_flags_say() {
-    everywhere_in_both(|world, version| {
-        let mut watcher = watcher(world, version);
-        for qos in [0, 1, 2] {
-            for retained in [false, true] {
-                let will = if retained { will().retained() } else { will() };
-                world.connect(version, connect("client").will(will.qos(qos))).cut();
-                watcher.expect(gone().qos(qos));
-
-                let mut late = world.connected(version, "late");
-                late.subscribed(subscribe("will").qos(2));
-                if retained {
-                    late.expect(gone().qos(qos).retain());
-                    late.send(publish("will").payload("").retain());
-                    late.expect(publish("will").payload(""));
-                    watcher.expect(publish("will").payload(""));
-                }
-                late.expect_nothing();
-            }
-        }
-    });
-}
-
-/// Nothing else may follow the Client Identifier then [MQTT3-3.1.2-9].
-#[test]
-fn v5_mqtt_3_1_2_9_a_will_flag_without_a_will_closes_the_connection() {
-    everywhere_in_both(|world, version| {
-        let mut watcher = watcher(world, version);
-
-        let mut client = world.client(version);
-        client.send(connect("client").toggle_flags(0x04));
-
-        match version {
-            V5 => client.refused(0x81),
-            V31 | V311 => client.closes(),
-        }
-        watcher.expect_nothing();
-    });
-}
-
 /// Nor on a later connection, with a Will or without [MQTT-3.1.2-10].
 #[test]
 fn v311_mqtt_3_1_2_10_a_will_is_published_once() {
@@ -125,35 +55,6 @@ fn v311_mqtt_3_1_2_10_a_will_is_published_once() {
         watcher.expect(publish("will").payload("other").qos(1));
         world.resume(version, lasting("client")).leave();
         watcher.expect_nothing();
-    });
-}
-
-/// [MQTT-3.1.2-10] [MQTT3-3.14.4-3] [MQTT-3.14.4-3]
-#[test]
-fn v311_mqtt_3_1_2_10_a_disconnect_removes_the_will() {
-    everywhere_in_both(|world, version| {
-        let mut watcher = watcher(world, version);
-
-        world.connect(version, connect("client").will(will())).leave();
-        world.connect(version, lasting("lasting").will(will())).leave();
-        world.resume(version, lasting("lasting")).cut();
-
-        watcher.expect_nothing();
-    });
-}
-
-#[test]
-fn v311_mqtt_3_1_2_12_without_a_will_nothing_is_published() {
-    everywhere_in_both(|world, version| {
-        let mut everything = world.connected(version, "everything");
-        everything.subscribed(subscribe("#").qos(2));
-
-        world.connected(version, "client").cut();
-        let mut violator = world.connected(version, "client");
-        violator.send(raw(*b"\x00\x00"));
-        violator.ends(0x81);
-
-        everything.expect_nothing();
     });
 }
 
@@ -263,24 +164,6 @@ fn v5_mqtt_3_1_3_9_a_takeover_cancels_only_a_will_with_a_delay() {
     });
 }
 
-/// [MQTT-3.1.2-10]: before its delay is over as well.
-#[test]
-fn v5_mqtt_3_14_4_3_a_plain_disconnect_removes_a_will_with_a_delay() {
-    with_clock(|world| {
-        let mut watcher = watcher(world, V5);
-        for said in [disconnect(), disconnect().code(0)] {
-            let mut client = world.connect(V5, connect("client").will(late(10)));
-            client.send(said.with(session_expiry_interval(0)));
-            client.closes();
-        }
-
-        world.connect(V5, lasting("client").will(late(10))).leave();
-
-        world.pass(4_000);
-        watcher.expect_nothing();
-    });
-}
-
 /// 5.0 s3.14.2.1: 0x04 asks for it, and errors do not forbid it; the delay counts from then on.
 #[test]
 fn v5_mqtt_3_14_4_3_any_other_disconnect_leaves_the_will_in_force() {
@@ -302,20 +185,6 @@ fn v5_mqtt_3_14_4_3_any_other_disconnect_leaves_the_will_in_force() {
             watcher.expect(gone());
         }
         watcher.expect_nothing();
-    });
-}
-
-/// 5.0 s3.14.2.2.2: what may not lengthen the Session counts as no DISCONNECT.
-#[test]
-fn v5_mqtt_3_1_2_8_a_disconnect_that_is_an_error_publishes_the_will() {
-    everywhere(|world| {
-        let mut watcher = watcher(world, V5);
-        let mut client = world.connect(V5, connect("client").will(will()));
-
-        client.send(disconnect().with(session_expiry_interval(9)));
-
-        client.ends(0x82);
-        watcher.expect(gone());
     });
 }
 
