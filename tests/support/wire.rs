@@ -165,6 +165,8 @@ fn remaining_length(bytes: &[u8]) -> Option<(usize, usize)> {
         let byte = *bytes.get(1 + position)?;
         length |= usize::from(byte & 0x7F) << (7 * position);
         if byte & 0x80 == 0 {
+            let shortest = byte != 0 || position == 0;
+            assert!(shortest, "the broker sent a Remaining Length with more bytes than it needs");
             return Some((length, 2 + position));
         }
     }
@@ -173,20 +175,19 @@ fn remaining_length(bytes: &[u8]) -> Option<(usize, usize)> {
 
 fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
     let mut cursor = Cursor(body);
-    match first {
+    let packet = match first {
         0x20 => {
             let flags = cursor.byte();
             assert!(flags <= 1, "the broker sent reserved bits in the Connect Acknowledge Flags");
             let session_present = flags == 1;
             let code = cursor.byte();
             // A refusal may come in the form of another version than the client's.
-            let properties = match version {
-                Version::V5 => cursor.properties_if_any(),
-                Version::V31 | Version::V311 => Properties::default(),
-            };
+            let properties = cursor.properties_if_any();
+            let has_properties = body.len() > 2;
+            assert!(code != 0 || has_properties == (version == Version::V5), "another version's");
             Packet::ConnAck { session_present, code, properties }
         }
-        0x30..=0x3F => Packet::Publish(decode_publish(first, cursor, version)),
+        0x30..=0x3F => Packet::Publish(decode_publish(first, &mut cursor, version)),
         0x40 | 0x50 | 0x62 | 0x70 => {
             let packet_id = cursor.two();
             assert!(version == Version::V5 || cursor.0.is_empty(), "a Reason Code before 5.0");
@@ -205,7 +206,7 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
                 Version::V5 => Properties::decode(&mut cursor),
                 Version::V31 | Version::V311 => Properties::default(),
             };
-            let codes = cursor.0.to_vec();
+            let codes = cursor.take(cursor.0.len()).to_vec();
             match first {
                 0x90 => Packet::SubAck { packet_id, codes, properties },
                 _ => Packet::UnsubAck { packet_id, codes, properties },
@@ -221,20 +222,22 @@ fn decode_body(first: u8, body: &[u8], version: Version) -> Packet {
             Packet::Auth { code, properties: cursor.properties_if_any() }
         }
         other => panic!("the broker sent a packet with the first byte {other:#04x}"),
-    }
+    };
+    assert!(cursor.0.is_empty(), "the broker sent more than belongs to {packet:?}");
+    packet
 }
 
-fn decode_publish(first: u8, mut cursor: Cursor<'_>, version: Version) -> Message {
+fn decode_publish(first: u8, cursor: &mut Cursor<'_>, version: Version) -> Message {
     let qos = (first >> 1) & 3;
     assert!(qos < 3, "the broker sent a PUBLISH of QoS 3");
     let topic = cursor.text();
     let packet_id = if qos == 0 { 0 } else { cursor.two() };
     assert!(qos == 0 || packet_id != 0, "the broker sent Packet Identifier 0");
     let properties = match version {
-        Version::V5 => Properties::decode(&mut cursor),
+        Version::V5 => Properties::decode(cursor),
         Version::V31 | Version::V311 => Properties::default(),
     };
-    let payload = cursor.0.to_vec();
+    let payload = cursor.take(cursor.0.len()).to_vec();
     let (retain, dup) = (first & 1 == 1, first & 8 == 8);
     Message { topic, payload, qos, retain, dup, packet_id, properties }
 }
