@@ -152,6 +152,23 @@ fn v5_mqtt_3_15_2_2_no_auth_is_larger_than_the_client_allows() {
     });
 }
 
+/// Nor has one a Reason String or User Properties for whom it asks for nothing but an answer.
+#[test]
+fn v5_mqtt_3_1_2_29_an_auth_explains_nothing_to_who_wants_no_problem_information() {
+    guarded(|world| {
+        for wanted in [0, 1] {
+            let connect = with_method("c").with(request_problem_information(wanted));
+            let mut client = login(world.client(V5), connect, USER);
+            let mut scram = Scram::new(USER);
+
+            client.send(step(0x19, &scram.first()));
+            prove(&mut client, &mut scram);
+
+            scram.assert_server(&told(&mut client, 0x00));
+        }
+    });
+}
+
 /// 5.0 s3.15.2.2.2, s3.15.2.2.3: the method is always there, and no property twice.
 #[test]
 fn v5_an_auth_with_other_properties_is_a_protocol_error() {

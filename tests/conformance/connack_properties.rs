@@ -361,3 +361,42 @@ fn v5_mqtt_3_2_2_15_a_packet_that_is_too_long_is_so_behind_others_like_it_too() 
         }
     });
 }
+
+/// Not PUBLISH alone: 5.0 s3.2.2.3.6. A DISCONNECT that is too large is none, so the Will is sent.
+#[test]
+fn v5_mqtt_3_2_2_15_whichever_packet_is_too_large_is_0x95() {
+    everywhere_with("[limits]\npacket_bytes_max = 1024", |world| {
+        let mut watcher = world.connected(V5, "watcher");
+        watcher.subscribed(subscribe("will"));
+        let long = || user_property("padding", &"x".repeat(1_024));
+        let packets: [&dyn Said; 9] = [
+            &publish("a").qos(1).with(long()),
+            &puback(1).with(long()),
+            &pubrec(1).with(long()),
+            &pubrel(1).with(long()),
+            &pubcomp(1).with(long()),
+            &subscribe("a").with(long()),
+            &unsubscribe("a").with(long()),
+            &disconnect().with(long()),
+            &auth(0x19).with(long()),
+        ];
+        for packet in packets {
+            let will = Will::new("will", "gone").qos(0);
+            let mut client = world.connect(V5, connect("client").will(will));
+
+            client.send_all(&[packet]);
+
+            client.ends(0x95);
+            watcher.expect(publish("will").payload("gone"));
+        }
+        let packets: [&dyn Said; 2] =
+            [&subscribe(&"x".repeat(1_024)), &unsubscribe(&"x".repeat(1_024))];
+        for packet in packets {
+            let mut client = world.connected(V311, "client");
+
+            client.send_all(&[packet]);
+
+            client.closes();
+        }
+    });
+}

@@ -9,10 +9,16 @@ fn v5_mqtt_3_1_0_1_another_first_packet_than_connect_closes() {
         for version in BOTH {
             let mut watcher = world.connected(version, "watcher");
             watcher.subscribed(subscribe("t"));
-            let others: [&dyn Said; 11] = [
+            let others: [&dyn Said; 17] = [
                 &publish("t"),
+                &publish("t").qos(1),
                 &puback(1),
+                &pubrec(1),
                 &pubrel(1),
+                &pubcomp(1),
+                &suback(1, &[0]),
+                &unsuback(1, &[0]),
+                &pingresp(),
                 &subscribe("t"),
                 &unsubscribe("t"),
                 &pingreq(),

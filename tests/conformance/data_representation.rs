@@ -46,11 +46,16 @@ fn v5_mqtt_1_5_4_1_a_property_that_is_not_utf_8_ends_the_connection() {
     everywhere(|world| {
         for wrong in not_utf8() {
             let mark = mark(wrong);
-            let packets: [&dyn Said; 4] = [
+            let packets: [&dyn Said; 9] = [
                 &altered(publish("a").with(content_type(mark)), mark, wrong),
                 &altered(publish("a").with(response_topic(mark)), mark, wrong),
                 &altered(puback(1).with(reason_string(mark)), mark, wrong),
+                &altered(pubrec(1).with(reason_string(mark)), mark, wrong),
+                &altered(pubrel(1).with(reason_string(mark)), mark, wrong),
+                &altered(pubcomp(1).with(reason_string(mark)), mark, wrong),
                 &altered(disconnect().with(reason_string(mark)), mark, wrong),
+                &altered(auth(0x19).with(authentication_method(mark)), mark, wrong),
+                &altered(auth(0x19).with(reason_string(mark)), mark, wrong),
             ];
             for packet in packets {
                 let mut client = world.connected(V5, "c");
@@ -86,6 +91,27 @@ fn v5_mqtt_1_5_4_1_a_string_in_connect_that_is_not_utf_8_refuses_it() {
     });
 }
 
+#[test]
+fn v5_mqtt_1_5_4_1_a_property_of_connect_that_is_not_utf_8_refuses_it() {
+    everywhere(|world| {
+        for wrong in not_utf8().chain([&b"a\0"[..]]) {
+            let mark = mark(wrong);
+            let will = |property| connect("c").will(Will::new("will", "gone").with(property));
+            for connect in [
+                connect("c").with(authentication_method(mark)),
+                will(content_type(mark)),
+                will(response_topic(mark)),
+            ] {
+                let mut client = world.client(V5);
+
+                client.send(altered(connect, mark, wrong));
+
+                client.refused(0x81);
+            }
+        }
+    });
+}
+
 /// [MQTT3-1.5.3-2]
 #[test]
 fn v5_mqtt_1_5_4_2_the_character_u_0000_ends_the_connection() {
@@ -101,10 +127,16 @@ fn v5_mqtt_1_5_4_2_the_character_u_0000_ends_the_connection() {
                 client.ends(0x81);
             }
         }
-        let packets: [&dyn Said; 3] = [
+        let packets: [&dyn Said; 9] = [
             &publish("a").with(content_type("\0")),
             &publish("a").with(response_topic("a\0")),
+            &puback(1).with(reason_string("a\0b")),
+            &pubrec(1).with(reason_string("a\0b")),
+            &pubrel(1).with(reason_string("a\0b")),
+            &pubcomp(1).with(reason_string("a\0b")),
             &disconnect().with(reason_string("a\0b")),
+            &auth(0x19).with(authentication_method("a\0b")),
+            &auth(0x19).with(reason_string("a\0b")),
         ];
         for packet in packets {
             let mut client = world.connected(V5, "c");
@@ -337,7 +369,11 @@ fn v5_mqtt_1_5_7_1_name_and_value_of_a_string_pair_are_utf_8() {
         for wrong in not_utf8().chain([&b"a\0"[..]]) {
             let mark = mark(wrong);
             for property in [user_property(mark, "value"), user_property("name", mark)] {
-                let packets: [&dyn Said; 5] = [
+                let packets: [&dyn Said; 9] = [
+                    &altered(puback(1).with(property.clone()), mark, wrong),
+                    &altered(pubrec(1).with(property.clone()), mark, wrong),
+                    &altered(pubcomp(1).with(property.clone()), mark, wrong),
+                    &altered(auth(0x19).with(property.clone()), mark, wrong),
                     &altered(publish("a").with(property.clone()), mark, wrong),
                     &altered(subscribe("a").with(property.clone()), mark, wrong),
                     &altered(unsubscribe("a").with(property.clone()), mark, wrong),

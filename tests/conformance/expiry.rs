@@ -55,6 +55,43 @@ fn v5_mqtt_3_3_2_5_a_message_expires_for_subscribers_of_every_version() {
     });
 }
 
+/// In a group no member may have begun to take it, or one that is gone: then the next one gets none
+/// that expired, and of the others what is left [MQTT-3.3.2-6].
+#[test]
+fn v5_mqtt_3_3_2_5_what_expired_in_a_group_is_given_to_nobody() {
+    with_clock(|world| {
+        for was_sent in [false, true] {
+            let group = || subscribe("$share/g/t").qos(1);
+            let mut first = world.subscriber(V5, "first", group());
+            world.subscriber(V5, "second", group()).leave();
+            let mut publisher = world.connected(V5, "publisher");
+            let message = |text, seconds| {
+                publish("t").qos(1).payload(text).with(message_expiry_interval(seconds))
+            };
+            if !was_sent {
+                first.cut();
+                first = world.connected(V5, "nobody");
+            }
+            for (text, seconds) in [("short", 10), ("long", 30)] {
+                publisher.published(message(text, seconds));
+                if was_sent {
+                    first.expect(message(text, seconds));
+                }
+            }
+            first.cut();
+
+            world.pass(10);
+
+            let mut second = world.resume(V5, lasting("second"));
+            second.takes(message("long", 20));
+            second.expect_nothing();
+            second.leave();
+            world.connected(V5, "first").leave();
+            world.connected(V5, "second").leave();
+        }
+    });
+}
+
 #[test]
 fn v5_mqtt_3_3_2_6_the_seconds_a_message_waited_are_taken_off() {
     with_clock(|world| {

@@ -170,6 +170,40 @@ fn v5_shared_and_own_subscriptions_of_one_client_bring_a_message_each() {
     });
 }
 
+/// Each member as it asked, at once and out of the group [MQTT-3.3.1-12] [MQTT-3.3.1-13].
+#[test]
+fn v5_retain_as_published_holds_for_a_member_as_for_others() {
+    everywhere(|world| {
+        let mut publisher = world.connected(V5, "publisher");
+        for keeps in [false, true] {
+            let options = if keeps { 0x08 } else { 0x00 };
+            let as_sent = |qos| {
+                let message = publish("a/b").qos(qos);
+                if keeps { message.retain() } else { message }
+            };
+            let mut member =
+                world.subscriber(V5, "member", subscribe(GROUP).qos(2).option(options));
+            for qos in 0..=2 {
+                publisher.published(publish("a/b").qos(qos).retain());
+                member.takes(as_sent(qos));
+                publisher.published(publish("a/b").qos(qos));
+                member.takes(publish("a/b").qos(qos));
+            }
+            member.leave();
+            for qos in 1..=2 {
+                publisher.published(publish("a/b").qos(qos).retain());
+            }
+
+            let mut member = world.resume(V5, lasting("member"));
+
+            member.takes(as_sent(1));
+            member.takes(as_sent(2));
+            member.expect_nothing();
+            world.connected(V5, "member").leave();
+        }
+    });
+}
+
 /// 5.0 s3.8.4, s4.8.2; dunlin does so in every version.
 #[test]
 fn v5_a_shared_subscription_brings_no_retained_messages() {

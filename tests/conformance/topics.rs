@@ -99,6 +99,10 @@ fn v5_mqtt_4_7_2_1_a_leading_wildcard_takes_no_topic_that_begins_with_a_dollar()
         assert_eq!(taken(world, version, "$a/#", &topics), topics[1..3]);
         assert_eq!(taken(world, version, "$a/+", &topics), ["$a/b"]);
         assert_eq!(taken(world, version, "$", &topics), ["$"]);
+        // Shared, it is the filter behind the ShareName that counts.
+        assert_eq!(taken(world, version, "$share/g/#", &topics), topics[3..]);
+        assert_eq!(taken(world, version, "$share/g/+/b", &topics), ["a/b"]);
+        assert_eq!(taken(world, version, "$share/g/$a/#", &topics), topics[1..3]);
 
         let mut giver = world.connected(version, "giver");
         giver.published(publish("$a/b").qos(1).retain());

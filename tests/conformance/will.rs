@@ -244,6 +244,26 @@ fn v5_mqtt_3_1_3_10_a_will_keeps_its_user_properties_in_their_order() {
     });
 }
 
+/// Also out of a queue, at QoS 2 and as a Retained Message.
+#[test]
+fn v5_mqtt_3_1_3_10_a_will_that_is_kept_keeps_its_user_properties() {
+    everywhere(|world| {
+        world.subscriber(V5, "away", subscribe("will").qos(2)).leave();
+        let pairs = [("b", "1"), ("a", "2"), ("b", "1"), ("b", "0")];
+        let properties = pairs.map(|(name, value)| user_property(name, value));
+        let will = properties.iter().cloned().fold(will().qos(2).retained(), Will::with);
+        let kept = properties.into_iter().fold(gone().qos(2), Publish::with);
+
+        world.connect(V5, connect("client").will(will)).cut();
+
+        let mut away = world.resume(V5, lasting("away"));
+        away.takes(kept.clone());
+        let mut late = world.connected(V5, "late");
+        late.subscribed(subscribe("will").qos(2));
+        late.takes(kept.retain());
+    });
+}
+
 /// What the client said before is carried out before its Will.
 #[test]
 fn v5_3_1_2_5_a_will_is_the_last_word() {
