@@ -166,8 +166,10 @@ impl Outgoing {
 
     /// PUBREL counts against no Receive Maximum.
     fn may_resend(&self, terms: &Terms) -> bool {
-        let is_pubrel =
-            self.inflight.unsent().is_some_and(|entry| matches!(entry.stage, Stage::Released));
+        let is_pubrel = self
+            .inflight
+            .unsent()
+            .is_some_and(|entry| matches!(entry.stage, Stage::Released { .. }));
         is_pubrel || self.may_send(terms)
     }
 
@@ -325,7 +327,7 @@ impl Session {
             self.send_queued(terms, now, effects)?
         };
         Some(match &entry.stage {
-            Stage::Released => Next::PubRel(entry.id),
+            Stage::Released { .. } => Next::PubRel(entry.id),
             Stage::Published(owed) => {
                 let delivery = entry.delivery(owed.qos);
                 let offer = Offer::of(owed);
@@ -341,7 +343,7 @@ impl Session {
             let Some(outgoing) = &mut self.outgoing else { return false };
             let Some(entry) = outgoing.inflight.unsent() else { return false };
             match &entry.stage {
-                Stage::Released => return true,
+                Stage::Released { .. } => return true,
                 Stage::Published(owed) if Offer::of(owed).fits(terms) => return true,
                 Stage::Published(_) => effects.drop_message(DropReason::TooLarge),
             }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Entries stand in the order in which they were first sent, which is the order of resending
-//! [MQTT-4.6.0-1]; only those that were released before the last reconnect stand before the others.
+//! [MQTT-4.6.0-1]; only those that were released before the last reconnect stand before the others,
+//! in the order in which they were released [MQTT-4.6.0-4].
 //! After a reconnect all of them are still to be resent: they are the tail of the row, counted by
 //! `unsent`, and nothing new is sent before they are.
 
@@ -22,8 +23,11 @@ use crate::packet::{Delivery, PacketId, QoS, ReasonCode};
 #[derive(Debug)]
 pub(super) enum Stage {
     Published(Owed),
-    /// Only the identifier is left to settle: a PUBREL is owed, the message no more.
-    Released,
+    /// Only the identifier is left to settle: a PUBREL is owed, the message no more. `place` is
+    /// among all that were released, in their order.
+    Released {
+        place: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -77,6 +81,8 @@ pub(super) struct Inflight {
     /// Of the messages still held, as they are accounted.
     bytes: usize,
     released: usize,
+    /// The place of the next that is released.
+    next_place: u64,
     ids: PacketIds,
 }
 
@@ -88,6 +94,7 @@ impl Inflight {
             charged: 0,
             bytes: 0,
             released: 0,
+            next_place: 0,
             ids: PacketIds::new(),
         }
     }
@@ -124,10 +131,11 @@ impl Inflight {
     /// A new Network Connection: all is to be sent again, none of it counts yet [MQTT-4.4.0-1].
     pub(super) fn reconnect(&mut self) {
         // A PUBREL behind a PUBLISH would wait until the Receive Maximum lets that one pass
-        // [MQTT-3.3.4-10]. Both keep their own order [MQTT-4.6.0-1] [MQTT-4.6.0-4].
+        // [MQTT-3.3.4-10]. Those have the order of their first sending [MQTT-4.6.0-1], these that of
+        // the PUBRECs [MQTT-4.6.0-4].
         self.entries.make_contiguous().sort_by_key(|entry| match entry.stage {
-            Stage::Released => 0,
-            Stage::Published(_) => 1,
+            Stage::Released { place } => (0, place),
+            Stage::Published(_) => (1, 0),
         });
         self.unsent = self.entries.len();
         self.charged = 0;
@@ -181,7 +189,7 @@ impl Inflight {
         let Some(index) = self.position(id) else { return Ok(None) };
         match self.entries.get(index).map(|entry| &entry.stage) {
             Some(Stage::Published(owed)) if owed.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
-            Some(Stage::Published(_) | Stage::Released) | None => {
+            Some(Stage::Published(_) | Stage::Released { .. }) | None => {
                 Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBACK" })
             }
         }
@@ -212,10 +220,12 @@ impl Inflight {
             }
             Stage::Published(owed) => {
                 self.bytes -= owed.message.bytes();
-                entry.stage = Stage::Released;
+                entry.stage = Stage::Released { place: self.next_place };
+                self.next_place += 1;
                 self.released += 1;
             }
-            Stage::Released => {}
+            // It keeps its place: a PUBREC that comes again is not a new one.
+            Stage::Released { .. } => {}
         }
         Ok(PubRecAnswer::Release)
     }
@@ -227,7 +237,7 @@ impl Inflight {
     pub(super) fn complete(&mut self, id: PacketId) -> Result<Option<Entry>, ProtocolError> {
         let Some(index) = self.position(id) else { return Ok(None) };
         match self.entries.get(index).map(|entry| &entry.stage) {
-            Some(Stage::Released) => Ok(self.remove(index)),
+            Some(Stage::Released { .. }) => Ok(self.remove(index)),
             Some(Stage::Published(_)) | None => {
                 Err(ProtocolError::WrongAcknowledgement { id, packet: "PUBCOMP" })
             }
@@ -243,11 +253,14 @@ impl Inflight {
                 // The client may have it already and wait for PUBREL: until then it would take any
                 // other message under this identifier for the same one [MQTT-4.3.3-10].
                 self.bytes -= owed.message.bytes();
-                entry.stage = Stage::Released;
+                entry.stage = Stage::Released { place: self.next_place };
+                self.next_place += 1;
                 self.released += 1;
                 Some(Abandoned::Released(entry.id))
             }
-            Stage::Published(_) | Stage::Released => self.remove(index).map(Abandoned::Ended),
+            Stage::Published(_) | Stage::Released { .. } => {
+                self.remove(index).map(Abandoned::Ended)
+            }
         }
     }
 
@@ -263,7 +276,7 @@ impl Inflight {
             Stage::Published(owed) => {
                 owed.qos == QoS::AtLeastOnce && owed.ticket.as_ref().is_some_and(&mut wanted)
             }
-            Stage::Released => false,
+            Stage::Released { .. } => false,
         })?;
         self.remove(index).map(|entry| (entry, index))
     }
@@ -288,7 +301,7 @@ impl Inflight {
         }
         match &entry.stage {
             Stage::Published(owed) => self.bytes -= owed.message.bytes(),
-            Stage::Released => self.released -= 1,
+            Stage::Released { .. } => self.released -= 1,
         }
         Some(entry)
     }

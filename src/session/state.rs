@@ -265,7 +265,7 @@ impl Session {
             Stage::Published(Owed { qos: QoS::AtLeastOnce, ticket, .. }) => {
                 self.settled_ticket(ticket.as_ref(), effects);
             }
-            Stage::Published(_) | Stage::Released => {}
+            Stage::Published(_) | Stage::Released { .. } => {}
         }
     }
 

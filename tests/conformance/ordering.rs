@@ -36,13 +36,13 @@ fn v5_mqtt_4_6_0_1_messages_are_sent_again_in_their_first_order() {
     });
 }
 
-/// On the connection on which they came, and on the next [MQTT3-4.6.0-4] [MQTT3-4.6.0-6].
+/// On the connection on which they came, and on each that follows [MQTT3-4.6.0-4] [MQTT3-4.6.0-6].
 #[test]
 fn v5_mqtt_4_6_0_4_pubrels_follow_in_the_order_of_the_pubrecs() {
     everywhere_in_both(|world, version| {
         let mut taker = world.subscriber(version, "taker", subscribe("a").qos(2));
         let mut giver = world.connected(version, "giver");
-        for id in 1..=5 {
+        for id in 1..=7 {
             giver.published(publish("a").qos(2));
             taker.expect(publish("a").qos(2).id(id));
         }
@@ -52,23 +52,27 @@ fn v5_mqtt_4_6_0_4_pubrels_follow_in_the_order_of_the_pubrecs() {
         for id in [3, 1, 5, 2, 4] {
             taker.expect(pubrel(id));
         }
-        for id in 6..=9 {
-            giver.published(publish("a").qos(2));
-            taker.expect(publish("a").qos(2).id(id));
-        }
-        for id in 1..=5 {
-            taker.send(pubcomp(id));
-        }
-        taker.send_all(&[&pubrec(6), &pubrec(7), &pubrec(8)]);
-        for id in 6..=8 {
-            taker.expect(pubrel(id));
-        }
+        taker.send(pubcomp(5));
         taker.cut();
         let mut taker = world.resume(version, lasting("taker"));
-        for id in 6..=8 {
+        for id in [3, 1, 2, 4] {
             taker.expect(pubrel(id));
         }
-        taker.expect(publish("a").qos(2).id(9).dup());
+        for id in [6, 7] {
+            taker.expect(publish("a").qos(2).id(id).dup());
+        }
+        // A PUBREC that comes again is not a new one.
+        for id in [7, 3, 6] {
+            taker.send(pubrec(id));
+            taker.expect(pubrel(id));
+        }
+        taker.send(pubcomp(1));
+        taker.cut();
+        let mut taker = world.resume(version, lasting("taker"));
+        for id in [3, 2, 4, 7, 6] {
+            taker.expect(pubrel(id));
+        }
+        taker.expect_nothing();
     });
 }
 

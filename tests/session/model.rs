@@ -72,7 +72,8 @@ struct Offered {
 #[derive(Debug)]
 struct Open {
     offered: Offered,
-    released: bool,
+    /// Its place among all that were released.
+    released: Option<usize>,
     /// Its PUBLISH was sent on this connection.
     charged: bool,
 }
@@ -95,8 +96,11 @@ struct Model {
     terms: Option<Terms>,
     room: Room,
     next_number: usize,
+    /// PUBRECs that were answered by a PUBREL.
+    releases: usize,
     queue: VecDeque<Offered>,
-    /// In the order in which they were begun; at a reconnect what was released comes before.
+    /// In the order in which they were begun; at a reconnect what was released comes before, in the
+    /// order of the PUBRECs.
     open: Vec<(PacketId, Open)>,
     /// Identifiers still to be sent again on this connection, in order.
     unsent: VecDeque<PacketId>,
@@ -123,6 +127,7 @@ impl Model {
             terms: None,
             room: Room::Open,
             next_number: 0,
+            releases: 0,
             queue: VecDeque::new(),
             open: Vec::new(),
             unsent: VecDeque::new(),
@@ -151,7 +156,7 @@ impl Model {
     }
 
     fn inflight_bytes(&self) -> usize {
-        let open = self.open.iter().filter(|(_, open)| !open.released);
+        let open = self.open.iter().filter(|(_, open)| open.released.is_none());
         open.map(|(_, open)| open.offered.message.bytes()).sum()
     }
 
@@ -170,7 +175,7 @@ impl Model {
 
     fn check(&self) {
         assert_eq!(self.desk.session.bytes(), self.bytes());
-        let released = self.open.iter().filter(|(_, open)| open.released).count();
+        let released = self.open.iter().filter(|(_, open)| open.released.is_some()).count();
         let state = self.desk.session.state_bytes() - self.empty_state_bytes;
         assert_eq!(state > 0, released > 0, "{released} released weigh {state}");
         assert!(self.charged() <= self.window(), "the window is exceeded");
@@ -249,7 +254,7 @@ impl Model {
         assert!(!dup, "DUP on a first delivery");
         assert_eq!(delivery.qos(), offered.qos);
         assert!(self.open.iter().all(|(other, _)| *other != id), "{id} is in use");
-        self.open.push((id, Open { offered, released: false, charged: true }));
+        self.open.push((id, Open { offered, released: None, charged: true }));
     }
 
     fn pump(&mut self) {
@@ -273,9 +278,9 @@ impl Model {
         assert_eq!(sent.id(), id, "sent again out of order");
         let (_, open) = self.open.iter_mut().find(|(other, _)| *other == id).unwrap();
         match sent {
-            Sent::PubRel(_) => assert!(open.released),
+            Sent::PubRel(_) => assert!(open.released.is_some()),
             Sent::Publish { delivery, payload, .. } => {
-                assert!(!open.released, "sent again after PUBREL");
+                assert!(open.released.is_none(), "sent again after PUBREL");
                 let (Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. }) =
                     *delivery
                 else {
@@ -355,7 +360,8 @@ impl Model {
                 PubRecAnswer::UnknownId => panic!("{id} is known"),
                 PubRecAnswer::Release => {
                     let (_, open) = self.open.iter_mut().find(|(other, _)| *other == id).unwrap();
-                    open.released = true;
+                    open.released.get_or_insert(self.releases);
+                    self.releases += 1;
                     self.client.inbox.push_back(Sent::PubRel(id));
                     None
                 }
@@ -393,7 +399,7 @@ impl Model {
         self.disconnect();
         self.desk.resume();
         self.terms = Some(terms(receive_maximum));
-        self.open.sort_by_key(|(_, open)| !open.released);
+        self.open.sort_by_key(|(_, open)| open.released.unwrap_or(usize::MAX));
         self.unsent = self.open.iter().map(|(id, _)| *id).collect();
         self.pump();
     }

@@ -48,6 +48,27 @@ fn a_pubrel_waits_for_no_publish_that_the_receive_maximum_holds_back() {
     assert_eq!(desk.all(&terms(1)), expected);
 }
 
+// [MQTT-4.6.0-4]: also on a connection that comes later, whatever was sent first.
+#[test]
+fn pubrels_are_sent_again_in_the_order_of_the_pubrecs() {
+    let mut desk = Desk::new();
+    for text in ["a", "b", "c", "d"] {
+        desk.offer(text, TWO, &terms(4));
+    }
+    pubrec(&mut desk, 3);
+    pubrec(&mut desk, 1);
+    desk.resume();
+    desk.all(&terms(4));
+    for value in [4, 3, 2] {
+        pubrec(&mut desk, value);
+    }
+
+    desk.resume();
+
+    let expected = [3, 1, 4, 2].map(|value| Sent::PubRel(id(value)));
+    assert_eq!(desk.all(&terms(4)), expected);
+}
+
 // [MQTT-4.4.0-1]: at no other time.
 #[test]
 fn nothing_is_sent_again_on_the_same_connection() {
@@ -206,6 +227,23 @@ fn a_qos_2_message_that_grew_too_large_is_given_up_and_its_identifier_settled() 
     assert_eq!(desk.dropped(), [(DropReason::TooLarge, 1)]);
     assert_eq!(desk.session.bytes(), 0);
     assert_eq!(desk.session.pubcomp(id(1), &mut desk.effects), Ok(true));
+}
+
+// [MQTT-4.6.0-4]: what is released without a PUBREC has its place as well.
+#[test]
+fn a_pubrec_after_a_message_was_given_up_comes_behind_it() {
+    let mut desk = Desk::new();
+    desk.offer("a", TWO, &terms(8));
+    desk.offer(&"x".repeat(300), TWO, &terms(8));
+    desk.resume();
+    let mut small = terms(8);
+    small.maximum_packet_size = 100;
+    assert_eq!(desk.all(&small), [again(&exactly_once(1, "a")), Sent::PubRel(id(2))]);
+    pubrec(&mut desk, 1);
+
+    desk.resume();
+
+    assert_eq!(desk.all(&small), [Sent::PubRel(id(2)), Sent::PubRel(id(1))]);
 }
 
 // [MQTT-2.2.1-4]: an identifier that still waits for PUBCOMP is in use.
