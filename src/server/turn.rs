@@ -356,7 +356,9 @@ impl Turn<'_> {
         let connection = &self.dialogue.connection;
         connection.check_subscription_id(subscribe.subscription_id)?;
         connection.check_answer(subscribe.filters.clone().count())?;
-        let max = self.router.limits().session.subscriptions_max;
+        let limits = &self.router.limits().session;
+        connection.check_filters(subscribe.filters.clone(), limits)?;
+        let max = limits.subscriptions_max;
         for (index, request) in subscribe.filters.clone().enumerate() {
             let options = self.dialogue.connection.grant(request.options);
             let request = FilterRequest { options, ..request };

@@ -13,8 +13,8 @@ use super::subscribe::check_filter;
 use super::topic_alias::TopicAliases;
 use crate::change::SessionExpiry;
 use crate::packet::{
-    Delivery, Disconnect, FilterRequest, ProtocolVersion, Publish, ReasonCode, SubscriptionId,
-    SubscriptionOptions, suback_length,
+    Delivery, Disconnect, FilterRequest, Filters, ProtocolVersion, Publish, ReasonCode,
+    SubscriptionId, SubscriptionOptions, suback_length,
 };
 use crate::topic::{SubscriptionFilter, TopicName};
 
@@ -191,6 +191,24 @@ impl Connection {
     /// Ends the connection.
     pub fn check_subscription_id(&self, id: Option<SubscriptionId>) -> Result<(), ProtocolError> {
         self.features.check_subscription_id(id)
+    }
+
+    /// Looks for a Topic Filter of a SUBSCRIBE that ends the connection: if there is one, those
+    /// before it are not to stand in a Session that goes on, either (5.0 s4.13.1).
+    ///
+    /// # Errors
+    /// Ends the connection.
+    pub fn check_filters(
+        &self,
+        filters: Filters<'_>,
+        limits: &Limits,
+    ) -> Result<(), ProtocolError> {
+        // The first one is checked when it is carried out, and is nearly always the only one.
+        for request in filters.take(limits.subscriptions_max).skip(1) {
+            // What is refused alone is told in the SUBACK.
+            let _ = self.subscribe(&request, limits)?;
+        }
+        Ok(())
     }
 
     /// Checks that the client takes a SUBACK or UNSUBACK with so many Reason Codes, of which none

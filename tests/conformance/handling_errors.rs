@@ -62,6 +62,31 @@ fn v5_mqtt_4_13_1_1_an_error_with_a_code_closes_the_connection() {
     });
 }
 
+/// Nor is the part of it that stands before the error: the Session that goes on has no Subscription
+/// of a SUBSCRIBE that was not answered.
+#[test]
+fn v5_mqtt_4_13_1_1_nothing_of_a_packet_with_an_error_is_carried_out() {
+    let narrow = listener("wildcards = false");
+    let cases = [
+        ("", 0x82, subscribe("b").qos(1).and("$share/g/a").no_local()),
+        ("", 0x82, subscribe("b").qos(1).and("a").qos(3)),
+        ("", 0x81, subscribe("b").qos(1).and("a").option(0x40)),
+        (&narrow, 0xA2, subscribe("b").qos(1).and("a/#")),
+    ];
+    for (configuration, code, with_an_error) in cases {
+        everywhere_with(configuration, |world| {
+            let mut client = world.connect(V5, lasting("offender"));
+            client.send(with_an_error.clone());
+            client.ends(code);
+
+            let mut client = world.resume(V5, lasting("offender"));
+
+            client.published(publish("b").qos(1));
+            client.expect_nothing();
+        });
+    }
+}
+
 /// 5.0 s4.13.1: CONNACK says what is wrong with CONNECT.
 #[test]
 fn v5_mqtt_4_13_1_1_an_error_in_connect_is_told_in_connack() {

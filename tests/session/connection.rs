@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use dunlin::change::SessionExpiry;
 use dunlin::packet::{
-    Delivery, Disconnect, FilterRequest, Framing, Packet, ProtocolVersion, Publish,
+    Delivery, Disconnect, FilterList, FilterRequest, Framing, Packet, ProtocolVersion, Publish,
     PublishProperties, QoS, ReasonCode, ReasonCodes, SubAck, SubscriptionIds, SubscriptionOptions,
     UserProperties, frame,
 };
@@ -403,6 +403,22 @@ fn no_local_on_a_shared_subscription_ends_the_connection() {
 
     assert_eq!(error, ProtocolError::NoLocalShared);
     assert_eq!(error.reason(), ReasonCode::ProtocolError);
+}
+
+// 5.0 s4.13.1: none of the filters before it is to stand.
+#[test]
+fn a_later_filter_that_ends_the_connection_is_found_before_the_first_stands() {
+    let mut filters = FilterList::default();
+    for text in ["t", "refused/#/alone"] {
+        filters.push(text, request(text).options);
+    }
+    assert_eq!(connection(V5).check_filters(filters.as_view(), &limits()), Ok(()));
+
+    let no_local = SubscriptionOptions { no_local: true, ..request("t").options };
+    filters.push("$share/group/t", no_local);
+
+    let error = connection(V5).check_filters(filters.as_view(), &limits()).unwrap_err();
+    assert_eq!(error, ProtocolError::NoLocalShared);
 }
 
 #[test]
