@@ -50,6 +50,36 @@ fn v5_mqtt_3_3_4_4_one_copy_names_each_subscription_that_has_an_identifier() {
     });
 }
 
+/// However many clients there are, each is told its own, in one copy. [MQTT-3.3.4-3]
+#[test]
+fn v5_mqtt_3_3_4_4_each_client_is_named_its_own_subscriptions() {
+    everywhere(|world| {
+        let mut subscribers: Vec<_> = (1..=20)
+            .map(|number| {
+                let mut subscriber = world.connected(V5, &format!("subscriber {number}"));
+                let own = subscribe("s/t").qos(2).with(subscription_identifier(number));
+                subscriber.subscribed(own);
+                let another = subscribe("s/+").qos(1).with(subscription_identifier(100 + number));
+                subscriber.subscribed(another);
+                (number, subscriber)
+            })
+            .collect();
+        let mut publisher = world.connected(V5, "publisher");
+
+        for qos in 0..=2 {
+            publisher.published(publish("s/t").qos(qos));
+        }
+
+        for (number, subscriber) in &mut subscribers {
+            for qos in 0..=2 {
+                let named = publish("s/t").qos(qos).with(subscription_identifier(*number));
+                subscriber.takes(named.with(subscription_identifier(100 + *number)));
+            }
+            subscriber.expect_nothing();
+        }
+    });
+}
+
 /// A message that waited for its client names the Subscriptions as well. [MQTT-3.3.4-3]
 #[test]
 fn v5_mqtt_3_3_4_4_a_queued_message_names_its_subscriptions() {
