@@ -212,10 +212,16 @@ impl<'a> Encoder<'a> {
         self.write_encoded(chosen, delivery, retain, tail);
         let appended = tail.len() - start;
         link.outbound.grew(appended);
-        if let Encoding::Variant(_) = chosen.encoding
-            && self.publication.payload.as_slice().len() > COPIED_PAYLOAD_MAX
-        {
+        if self.shares_payload(chosen) {
             link.outbound.append_shared(self.shared_payload());
+        }
+    }
+
+    /// Whether what is encoded lacks the payload.
+    fn shares_payload(&self, chosen: Chosen) -> bool {
+        match chosen.encoding {
+            Encoding::AsItCame => false,
+            Encoding::Variant(_) => self.publication.payload.as_slice().len() > COPIED_PAYLOAD_MAX,
         }
     }
 
@@ -232,9 +238,8 @@ impl<'a> Encoder<'a> {
         out: &mut Vec<u8>,
     ) {
         self.write_encoded(chosen, delivery, retain, out);
-        let payload = self.publication.payload.as_slice();
-        if payload.len() > COPIED_PAYLOAD_MAX {
-            out.extend_from_slice(payload);
+        if self.shares_payload(chosen) {
+            out.extend_from_slice(self.publication.payload.as_slice());
         }
     }
 

@@ -6,12 +6,14 @@ use dunlin::packet::{
     Delivery, Forwarded, Frame, Framing, Packet, ProtocolVersion, Publish, PublishProperties,
     PublishRun, SubscriptionOptions, frame,
 };
-use dunlin::router::{COPIED_PACKET_MAX, Ending, Origin, OutboundLimits, RouterLimits, Strategy};
+use dunlin::router::{
+    COPIED_PACKET_MAX, Ending, Origin, OutboundLimits, RouterLimits, Step, Strategy,
+};
 use dunlin::topic::TopicName;
 
 use crate::support::{
-    Connecting, ONE, Peer, V5, V311, World, ZERO, client, draft, durable, options, router_limits,
-    subscription_id,
+    Connecting, Draft, ONE, Peer, TWO, V5, V311, World, ZERO, client, draft, durable, options,
+    retained, router_limits, subscription_id,
 };
 
 const TOPIC: &str = "a/topic/that/is/worth/an/alias";
@@ -222,5 +224,29 @@ fn who_drops_a_message_or_lets_it_wait_costs_its_publisher_a_delivery_too() {
         }
 
         assert_eq!(world.courier.spent().0, 6);
+    }
+}
+
+#[test]
+fn what_leaves_as_it_came_behind_a_held_packet_has_its_payload_once() {
+    let topic = TopicName::parse(TOPIC).unwrap();
+    for payload_bytes in [500, 1_500, 3_500, 5_000] {
+        let mut world = World::with(router_limits(), Keeps::Changes);
+        let publisher = world.join(client("publisher"));
+        world.publish(&publisher, &Draft { qos: TWO, ..retained(TOPIC, "older") });
+        let taker = world.join(durable("taker"));
+        world.subscribe(&taker, TOPIC, SubscriptionOptions::new(TWO));
+        assert_eq!(world.replay(&taker), Step::Done);
+        let payload = "x".repeat(payload_bytes);
+        let packet = encoded(V5, &[&payload]);
+
+        let origin = Origin::Unrefusable(&publisher.attachment);
+        let each = publication(&topic, V5, &packet, payload.as_bytes());
+        world.router.publish(&mut world.courier, &each, origin).unwrap();
+        world.journal.keep_all();
+        world.release(&taker);
+
+        let held = format!("{TOPIC}:older q2#1 retain");
+        assert_eq!(taker.read(), [held, format!("{TOPIC}:{payload_bytes}*x")]);
     }
 }
