@@ -170,6 +170,32 @@ fn v5_shared_and_own_subscriptions_of_one_client_bring_a_message_each() {
     });
 }
 
+/// Also what waited in the group, with the member's own Subscription Identifier [MQTT-3.3.4-5].
+#[test]
+fn v5_mqtt_4_8_2_3_a_message_that_waited_is_within_the_qos_of_who_takes_it() {
+    everywhere(|world| {
+        let as_granted = |id: u32| subscribe(GROUP).qos(1).with(subscription_identifier(id));
+        world.subscriber(V5, "first", as_granted(7)).leave();
+        let mut second = world.subscriber(V5, "second", as_granted(8));
+        second.subscribed(subscribe(GROUP).qos(2).with(subscription_identifier(9)));
+        second.leave();
+        let mut publisher = world.connected(V5, "publisher");
+        for payload in ["1", "2"] {
+            publisher.published(publish("a/b").qos(2).payload(payload));
+        }
+
+        let mut first = world.resume(V5, lasting("first").with(receive_maximum(1)));
+        let mut second = world.resume(V5, lasting("second"));
+
+        let message = publish("a/b").qos(1).payload("1");
+        first.expect(message.with(subscription_identifier(7)));
+        let message = publish("a/b").qos(2).payload("2");
+        second.takes(message.with(subscription_identifier(9)));
+        second.expect_nothing();
+        first.expect_nothing();
+    });
+}
+
 /// Each member as it asked, at once and out of the group [MQTT-3.3.1-12] [MQTT-3.3.1-13].
 #[test]
 fn v5_retain_as_published_holds_for_a_member_as_for_others() {

@@ -307,6 +307,29 @@ fn an_alias_of_the_publisher_is_handed_on_to_nobody() {
     });
 }
 
+/// Whoever takes it by an alias: each Subscription's own wish [MQTT-3.3.1-12] [MQTT-3.3.1-13].
+#[test]
+fn a_message_by_alias_has_the_retain_flag_that_its_subscription_asks_for() {
+    everywhere(|world| {
+        let mut publisher = world.connected(V5, "publisher");
+        for keeps in [false, true] {
+            let connect = connect("subscriber").with(topic_alias_maximum(1));
+            let mut subscriber = world.connect(V5, connect);
+            let quietly = subscribe("topic").qos(1).retain_handling(2);
+            subscriber.subscribed(if keeps { quietly.retain_as_published() } else { quietly });
+
+            for (qos, topic) in [(0, "topic"), (1, ""), (0, "")] {
+                publisher.published(publish("topic").qos(qos).retain());
+
+                let message = publish(topic).qos(qos).with(topic_alias(1));
+                subscriber.takes(if keeps { message.retain() } else { message });
+            }
+            publisher.published(publish("topic"));
+            subscriber.takes(publish("").with(topic_alias(1)));
+        }
+    });
+}
+
 fn alias_of(message: &Message) -> Option<u16> {
     match message.properties.0[..] {
         [] => None,

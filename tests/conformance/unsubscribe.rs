@@ -147,6 +147,27 @@ fn v5_mqtt_3_10_4_2_nothing_is_queued_for_a_subscription_that_was_removed() {
     });
 }
 
+/// Nor what is retained and was not sent yet, though the SUBSCRIBE asked for it [MQTT3-3.10.4-2].
+#[test]
+fn v5_mqtt_3_10_4_2_no_more_retained_messages_come_for_a_subscription_that_was_removed() {
+    everywhere(|world| {
+        let mut publisher = world.connected(V5, "publisher");
+        for topic in ["kept/1", "kept/2", "kept/3"] {
+            publisher.published(publish(topic).qos(1).retain());
+        }
+        let mut client = world.connect(V5, connect("c").with(receive_maximum(1)));
+        client.subscribed(subscribe("kept/+").qos(1));
+        let first = client.message();
+        client.expect_nothing();
+
+        client.send(unsubscribe("kept/+"));
+        client.expect(unsuback(1, &[0]));
+
+        client.send(puback(first.packet_id));
+        client.expect_nothing();
+    });
+}
+
 /// [MQTT3-3.10.4-3]
 #[test]
 fn v5_mqtt_3_10_4_3_a_delivery_that_has_begun_is_carried_to_its_end() {
