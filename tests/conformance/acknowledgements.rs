@@ -1,6 +1,6 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP (3.4 to 3.7).
 
-use crate::vocabulary::said::{Ack, Raw};
+use crate::vocabulary::said::Ack;
 use crate::vocabulary::*;
 
 type Acknowledgement = fn(u16) -> Ack;
@@ -13,12 +13,6 @@ const FIRST_BYTES: [u8; 4] = [0x40, 0x50, 0x62, 0x70];
 const PUBACK_AND_PUBREC_CODES: [u8; 9] = [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
 
 const PUBREL_AND_PUBCOMP_CODES: [u8; 2] = [0x00, 0x92];
-
-/// A packet with this first byte and these bytes after its Remaining Length.
-fn packet(first: u8, body: &[u8]) -> Raw {
-    let remaining = u8::try_from(body.len()).expect("a short packet");
-    raw([&[first, remaining], body].concat())
-}
 
 /// Sends an acknowledgement of an identifier nobody used with every Reason Code: those that it has
 /// change nothing, any other one is a Protocol Error.

@@ -1,6 +1,6 @@
 //! SUBSCRIBE and SUBACK: what may be asked for, and how it is answered (3.8, 3.9).
 
-use crate::vocabulary::wire::{binary, packet};
+use crate::vocabulary::wire::binary;
 use crate::vocabulary::*;
 
 const WITHOUT_WILDCARDS: &str = r#"
@@ -21,7 +21,7 @@ topic_levels_max = 4
 /// A SUBSCRIBE with this first byte, whose only Topic Filter is these bytes.
 fn subscribe_of(version: Version, first: u8, filter: &[u8]) -> impl Said {
     let properties: &[u8] = if version == V5 { &[0] } else { &[] };
-    raw(packet(first, &[&[0, 1], properties, &binary(filter), &[0]].concat()))
+    packet(first, &[&[0, 1], properties, &binary(filter), &[0]].concat())
 }
 
 /// [MQTT3-3.8.1-1]
@@ -63,7 +63,7 @@ fn v5_mqtt_3_8_3_2_a_subscribe_without_a_topic_filter_closes_the_connection() {
         for (version, body) in [(V311, &[0, 1][..]), (V5, &[0, 1, 0])] {
             let mut client = world.connected(version, "c");
 
-            client.send(raw(packet(0x82, body)));
+            client.send(packet(0x82, body));
 
             client.ends(0x82);
         }

@@ -2,14 +2,6 @@
 
 use crate::vocabulary::*;
 
-/// A listener that leaves out something.
-fn without(feature: &str) -> String {
-    format!(
-        "[[listener]]\nname = \"narrow\"\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
-         {feature} = false\n"
-    )
-}
-
 #[test]
 fn v5_mqtt_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
     everywhere(|world| {
@@ -269,7 +261,7 @@ fn v5_a_subscription_identifier_is_returned_as_it_was_given() {
 /// [MQTT3-3.9.3-2].
 #[test]
 fn v5_a_shared_subscription_where_there_is_none_ends_with_0x9e() {
-    everywhere_with(&without("shared"), |world| {
+    everywhere_with(&listener("shared = false"), |world| {
         for version in [V31, V311] {
             let mut client = world.connected(version, "c");
             client.send(subscribe("$share/g/a").and("a/+").qos(1));
@@ -289,7 +281,7 @@ fn v5_a_shared_subscription_where_there_is_none_ends_with_0x9e() {
 /// 5.0 s3.2.2.3.12
 #[test]
 fn v5_a_subscription_identifier_where_there_is_none_ends_with_0xa1() {
-    everywhere_with(&without("subscription_ids"), |world| {
+    everywhere_with(&listener("subscription_ids = false"), |world| {
         let mut client = world.connected(V5, "c");
         client.subscribed(subscribe("a/+").and("$share/g/a"));
 
@@ -302,7 +294,7 @@ fn v5_a_subscription_identifier_where_there_is_none_ends_with_0xa1() {
 /// 5.0 s3.2.2.3.11
 #[test]
 fn v5_a_wildcard_where_there_is_none_ends_with_0xa2() {
-    everywhere_with(&without("wildcards"), |world| {
+    everywhere_with(&listener("wildcards = false"), |world| {
         for filter in ["a/+", "#", "$share/g/a/#"] {
             let mut client = world.connected(V5, "c");
             client.subscribed(subscribe("a").and("$share/g/a").with(subscription_identifier(1)));

@@ -1,12 +1,12 @@
 //! UNSUBSCRIBE and UNSUBACK (3.10, 3.11).
 
-use crate::vocabulary::wire::{binary, packet};
+use crate::vocabulary::wire::binary;
 use crate::vocabulary::*;
 
 /// An UNSUBSCRIBE with this first byte, whose only Topic Filter is these bytes.
 fn unsubscribe_of(version: Version, first: u8, filter: &[u8]) -> impl Said {
     let properties: &[u8] = if version == V5 { &[0] } else { &[] };
-    raw(packet(first, &[&[0, 1], properties, &binary(filter)].concat()))
+    packet(first, &[&[0, 1], properties, &binary(filter)].concat())
 }
 
 /// [MQTT3-3.10.1-1]
@@ -48,7 +48,7 @@ fn v5_mqtt_3_10_3_2_an_unsubscribe_without_a_topic_filter_closes_the_connection(
         for (version, body) in [(V311, &[0, 1][..]), (V5, &[0, 1, 0])] {
             let mut client = world.connected(version, "c");
 
-            client.send(raw(packet(0xA2, body)));
+            client.send(packet(0xA2, body));
 
             client.ends(0x82);
         }
