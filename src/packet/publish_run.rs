@@ -216,6 +216,44 @@ mod tests {
     }
 
     #[test]
+    fn one_packet_before_another_topic_is_no_run() {
+        let other_topic = Publish { topic: b"a/c", ..plain(b"x") };
+
+        assert_eq!(found(&encoded(&[plain(b"one"), other_topic])), None);
+    }
+
+    #[test]
+    fn the_beginning_of_a_run_stays_within_both_bounds() {
+        let payloads: [&[u8]; 4] = [b"one", b"three", b"", b"seventeen"];
+        let input = encoded(&payloads.map(plain));
+        let run = found(&input).unwrap();
+        let of = |count: usize| {
+            let bytes = encoded(&payloads.map(plain)[..count]);
+            let packets = &payloads[..count];
+            let longest = packets.iter().map(|payload| encoded(&[plain(payload)]).len()).max();
+            let payload_bytes = packets.iter().map(|payload| payload.len()).sum();
+            (count, bytes, longest.unwrap(), payload_bytes)
+        };
+        let within = |packets_max, bytes_max| {
+            let first = run.within(packets_max, bytes_max);
+            let bytes = first.bytes().to_vec();
+            assert_eq!(first.iter().count(), first.packets());
+            (first.packets(), bytes, first.longest(), first.payload_bytes())
+        };
+        let two = of(2).1.len();
+
+        assert_eq!(within(4, input.len()), of(4));
+        assert_eq!(within(3, input.len()), of(3));
+        assert_eq!(within(4, input.len() - 1), of(3));
+        assert_eq!(within(3, two), of(2));
+        assert_eq!(within(2, input.len()), of(2));
+        assert_eq!(within(4, two), of(2));
+        assert_eq!(within(4, two - 1), of(1));
+        assert_eq!(within(1, 1), of(1), "one is always handed on");
+        assert_eq!(within(0, 0), of(1));
+    }
+
+    #[test]
     fn a_run_ends_before_what_is_no_whole_packet() {
         let next = encoded(&[plain(b"three")]);
 

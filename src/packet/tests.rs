@@ -383,3 +383,15 @@ fn what_is_no_connect_of_a_version_we_speak_claims_none() {
         assert_eq!(claimed_version(beginning), None, "{beginning:02x?}");
     }
 }
+
+#[test]
+fn a_client_ends_its_connection_with_codes_of_its_own() {
+    // [MQTT-3.14.2-1], table 3-10
+    let of_clients =
+        [0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
+    for value in 0..=u8::MAX {
+        if let Some(code) = ReasonCode::from_u8(value) {
+            assert_eq!(code.is_for_client_disconnect(), of_clients.contains(&value), "{value:#x}");
+        }
+    }
+}
