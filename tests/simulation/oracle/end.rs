@@ -22,7 +22,7 @@ impl Oracle {
         self.groups_at_rest();
         // No drop without its counter.
         let counted = total.queue_full + total.expired + total.too_large;
-        let counted = counted - self.zero_too_large - self.replay_drops;
+        let counted = counted - self.zero_too_large - self.replay_refused;
         if self.excused > counted + self.ambiguous {
             self.fail(&format!(
                 "{} were dropped, {counted} counted, {}",
@@ -33,6 +33,7 @@ impl Oracle {
         // Nor is what a group dropped that nobody is in any more.
         let known = self.lasting == Lasting::Always && self.groups.len() == 0;
         let ambiguous = if known { self.ambiguous } else { u64::MAX };
+        let counted = counted - self.replay_too_large;
         if counted.saturating_sub(self.excused) > ambiguous {
             self.fail(&format!("{} were dropped, but {counted} are counted", self.excused));
         }

@@ -294,7 +294,9 @@ pub(crate) struct Oracle {
     /// Dropped for good, and counted as such by the broker, as far as known.
     excused: u64,
     zero_too_large: u64,
-    replay_drops: u64,
+    replay_refused: u64,
+    /// In a replay, of Retained Messages, or of what waited for its end: nobody says which.
+    replay_too_large: u64,
     ambiguous: u64,
     log: VecDeque<String>,
 }
@@ -383,7 +385,8 @@ impl Oracle {
             run_of: BTreeMap::new(),
             excused: 0,
             zero_too_large: 0,
-            replay_drops: 0,
+            replay_refused: 0,
+            replay_too_large: 0,
             ambiguous: 0,
             log: VecDeque::new(),
         }
@@ -970,7 +973,11 @@ impl Oracle {
     }
 
     pub(crate) fn replayed(&mut self, conn: usize, growth: Counts) {
-        self.replay_drops += growth.queue_full + growth.too_large;
+        self.replay_refused += growth.queue_full;
+        self.replay_too_large += growth.too_large;
+        if growth.too_large > 0 {
+            self.note(&format!("conn {conn}: {} were too large in a replay", growth.too_large));
+        }
         let session = &mut self.sessions[self.conns[&conn].session];
         session.replays_refused += growth.queue_full;
     }
