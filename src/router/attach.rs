@@ -232,7 +232,7 @@ impl Router {
         connack: &[u8],
         commit: CommitNumber,
     ) {
-        let tail = link.outbound.tail(&mut courier.spare);
+        let tail = link.outbound.tail(&mut courier.spare, connack.len());
         tail.extend_from_slice(connack);
         link.outbound.grew(connack.len());
         if commit > self.journal.kept() {

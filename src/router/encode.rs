@@ -207,7 +207,8 @@ impl<'a> Encoder<'a> {
         link: &mut Link,
         spare: &mut Spare,
     ) {
-        let tail = link.outbound.tail(spare);
+        let more = if self.shares_payload(chosen) { 0 } else { chosen.length };
+        let tail = link.outbound.tail(spare, more);
         let start = tail.len();
         self.write_encoded(chosen, delivery, retain, tail);
         let appended = tail.len() - start;

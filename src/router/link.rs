@@ -186,7 +186,7 @@ impl Link {
         shared: impl FnOnce() -> Bytes,
         spare: &mut Spare,
     ) -> usize {
-        let tail = self.outbound.tail(spare);
+        let tail = self.outbound.tail(spare, publish.payload.len().min(COPIED_PAYLOAD_MAX));
         let start = tail.len();
         let head = encode_publish_head(publish, self.terms.version, tail);
         let copied = publish.payload.len() <= COPIED_PAYLOAD_MAX;
@@ -212,7 +212,7 @@ impl Link {
         if self.outbound.holds_any() || commit > journal.kept() {
             self.hold(bytes, commit, journal);
         } else {
-            self.outbound.tail(spare).extend_from_slice(bytes);
+            self.outbound.tail(spare, bytes.len()).extend_from_slice(bytes);
             self.outbound.grew(bytes.len());
         }
     }

@@ -11,39 +11,49 @@ use crate::change::CommitNumber;
 /// Slices given to one `writev`.
 const SLICES: usize = 64;
 
+/// A buffer that grew beyond this is large: it goes only to who has more than this to write, so that
+/// nobody holds much memory for little.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
 /// A buffer that grew beyond this is freed, not kept for the next connection.
-const SPARE_BYTES_MAX: usize = 512 * 1024;
+const LARGE_BYTES_MAX: usize = 512 * 1024;
 
-/// The spare buffers of a worker are kept as long as they are no more than this together, in bytes.
-const SPARES_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// As many spare buffers are kept by a worker.
+/// As many spare buffers are kept by a worker, and so many large ones.
 const SPARE_COUNT_MAX: usize = 128;
+const LARGE_COUNT_MAX: usize = 16;
 
 /// Empty buffers, so that a delivery allocates nothing and an idle connection holds nothing.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
     buffers: Vec<Vec<u8>>,
-    /// What they can hold together.
-    bytes: usize,
+    large: Vec<Vec<u8>>,
 }
 
 impl Spare {
     pub(super) fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
+        self.buffers.pop().unwrap_or_default()
     }
 
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let bytes = buffer.capacity();
-        if (1..=SPARE_BYTES_MAX).contains(&bytes)
-            && self.bytes + bytes <= SPARES_BYTES_MAX
-            && self.buffers.len() < SPARE_COUNT_MAX
-        {
+        let (kept, count_max) = match buffer.capacity() {
+            1..=SPARE_BYTES_MAX => (&mut self.buffers, SPARE_COUNT_MAX),
+            ..=LARGE_BYTES_MAX => (&mut self.large, LARGE_COUNT_MAX),
+            _ => return,
+        };
+        if kept.len() < count_max && buffer.capacity() > 0 {
             buffer.clear();
-            self.bytes += bytes;
-            self.buffers.push(buffer);
+            kept.push(buffer);
+        }
+    }
+
+    /// Makes room for so many bytes more, in a large buffer if that takes one.
+    fn enlarge(&mut self, buffer: &mut Vec<u8>, more: usize) {
+        if buffer.len() + more > SPARE_BYTES_MAX
+            && buffer.capacity() <= SPARE_BYTES_MAX
+            && let Some(mut large) = self.large.pop()
+        {
+            large.extend_from_slice(buffer);
+            self.give(std::mem::replace(buffer, large));
         }
     }
 }
@@ -90,13 +100,18 @@ impl Outbound {
         self.batch.is_empty()
     }
 
-    /// The place to append encoded packets to, with a spare buffer if there is none. What is
-    /// appended has to be reported by [`Self::grew`].
-    pub(super) fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
-        if self.batch.tail.capacity() == 0 {
-            self.batch.tail = spare.take();
+    /// The place to append about so many bytes of encoded packets to, with a spare buffer if there
+    /// is none. What is appended has to be reported by [`Self::grew`].
+    #[inline]
+    pub(super) fn tail(&mut self, spare: &mut Spare, more: usize) -> &mut Vec<u8> {
+        let tail = &mut self.batch.tail;
+        if tail.capacity() == 0 {
+            *tail = spare.take();
         }
-        &mut self.batch.tail
+        if tail.len() + more > tail.capacity() {
+            spare.enlarge(tail, more);
+        }
+        tail
     }
 
     pub(super) fn grew(&mut self, bytes: usize) {
@@ -288,6 +303,26 @@ mod tests {
         fn shutdown(&self) {}
     }
 
+    #[test]
+    fn a_large_buffer_goes_only_to_who_has_much_to_write() {
+        let mut spare = Spare::default();
+        spare.give(vec![0; 2 * SPARE_BYTES_MAX]);
+        spare.give(Vec::with_capacity(LARGE_BYTES_MAX + 1));
+        let mut little = Outbound::default();
+        little.tail(&mut spare, 10).extend_from_slice(&[1; 10]);
+        assert!(little.take().tail.capacity() <= SPARE_BYTES_MAX);
+        assert!(spare.take().capacity() <= SPARE_BYTES_MAX);
+
+        let mut much = Outbound::default();
+        much.tail(&mut spare, 10).extend_from_slice(&[1; 10]);
+        much.tail(&mut spare, SPARE_BYTES_MAX).extend_from_slice(&[2; SPARE_BYTES_MAX]);
+
+        let tail = much.take().tail;
+        assert_eq!(tail.capacity(), 2 * SPARE_BYTES_MAX);
+        assert_eq!(tail, [&[1; 10][..], &[2; SPARE_BYTES_MAX]].concat());
+        assert!(spare.large.is_empty());
+    }
+
     // A client as fast as its publishers, but always a little behind.
     #[test]
     fn a_backlog_that_never_ends_holds_no_more_memory_than_its_unwritten_bytes() {
@@ -295,11 +330,11 @@ mod tests {
         const ROUND: usize = 1_000;
         let (mut outbound, mut spare) = (Outbound::default(), Spare::default());
         let wire = Narrow::default();
-        outbound.tail(&mut spare).resize(BACKLOG, 0);
+        outbound.tail(&mut spare, BACKLOG).resize(BACKLOG, 0);
         outbound.grew(BACKLOG);
 
         for _ in 0..1_000 {
-            outbound.tail(&mut spare).extend_from_slice(&[0; ROUND]);
+            outbound.tail(&mut spare, ROUND).extend_from_slice(&[0; ROUND]);
             outbound.grew(ROUND);
             wire.room.store(ROUND, Ordering::Relaxed);
             let mut batch = outbound.take();

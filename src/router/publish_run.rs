@@ -77,7 +77,8 @@ impl Router {
         if !self.takes_run(taker, link, first, run) {
             return false;
         }
-        link.outbound.tail(&mut courier.spare).extend_from_slice(run.bytes());
+        let bytes = run.bytes();
+        link.outbound.tail(&mut courier.spare, bytes.len()).extend_from_slice(bytes);
         link.outbound.grew(run.bytes().len());
         sent.packets += run.packets();
         sent.bytes += run.bytes().len();

@@ -256,13 +256,18 @@ impl Turn<'_> {
                 };
                 // A packet longer than the limit is for whoever frames it [MQTT-3.2.2-15].
                 let longest = COPIED_PACKET_MAX.min(limits.packet_bytes_max);
-                match PublishRun::find(frame, publish, input, longest) {
-                    Some(run) if self.courier.memory() == Memory::Enough => {
+                let run = match self.courier.memory() {
+                    Memory::Enough => PublishRun::find(frame, publish, input, longest),
+                    // Each message by itself may be shed.
+                    Memory::Scarce(_) | Memory::Exhausted(_) => None,
+                };
+                match run {
+                    Some(run) => {
                         let run = self.router.publish_run(self.courier, &publication, &run, origin);
                         handled = Handled { packets: run.packets(), bytes: run.bytes().len() };
                         Ok(Outcome::default())
                     }
-                    Some(_) | None => self.router.publish(self.courier, &publication, origin),
+                    None => self.router.publish(self.courier, &publication, origin),
                 }
             }
         };
