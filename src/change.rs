@@ -2,17 +2,24 @@
 //!
 //! A [`Change`] is submitted while the lock under which it was made is held, so that no delete
 //! overtakes its put. The [`CommitNumber`] it gets is what an acknowledgement waits for.
+//! [`kept`] is the way back: what a store still has when the broker starts.
+
+mod kept;
 
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use crate::message::Message;
 use crate::packet::{ClientId, Identity, PacketId, QoS, SubscriptionId, SubscriptionOptions};
 use crate::topic::{SubscriptionFilter, TopicName};
+
+pub use kept::{
+    Kept, KeptGroup, KeptInflight, KeptMessage, KeptSession, KeptStage, KeptWaiting, KeptWill,
+};
 
 /// How far a store has come: what was submitted under a number up to [`Journal::kept`] is kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -104,6 +111,15 @@ pub enum Change {
         client_id: ClientId,
         expiry: SessionExpiry,
     },
+    /// A Network Connection continues it.
+    SessionResumed {
+        client_id: ClientId,
+    },
+    /// Its Network Connection ended: from here on its expiry and the delay of its Will count.
+    SessionAway {
+        client_id: ClientId,
+        since: Instant,
+    },
     SessionEnded {
         client_id: ClientId,
     },
@@ -173,6 +189,8 @@ pub enum Change {
         /// The Message Expiry Interval it is published with, in seconds.
         expiry: Option<u32>,
         delay: Duration,
+        /// How long after a restart its client may take to come back, if the delay is shorter.
+        patience: Duration,
     },
     WillDropped {
         client_id: ClientId,
@@ -199,6 +217,35 @@ pub enum Keeps {
     Changes,
 }
 
+/// How a store is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JournalState {
+    Keeping,
+    /// So much is submitted and not kept that publishers have to wait until this is.
+    Behind(CommitNumber),
+    /// It cannot write: what was submitted stays submitted, but nobody knows for how long.
+    Failing,
+}
+
+/// Queued messages of a Session that are to be read back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    pub client_id: ClientId,
+    /// The first and the last position.
+    pub first: u64,
+    pub last: u64,
+}
+
+/// What was read back, by position. What is missing was damaged, or left the queue meanwhile.
+#[derive(Debug)]
+pub struct Fetched {
+    pub fetch: Fetch,
+    pub messages: Vec<(u64, Owed)>,
+}
+
+/// Called once, by a thread of the store.
+pub type FetchReply = Box<dyn FnOnce(Fetched) + Send>;
+
 /// Where changes are submitted. A store implements it; the router calls it under its locks, so no
 /// method may block.
 pub trait Journal: Send + Sync + fmt::Debug {
@@ -210,6 +257,11 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// All up to this number is kept.
     fn kept(&self) -> CommitNumber;
 
-    /// Wakes once when `number` is kept.
+    /// Wakes once when `number` is kept, or when the store begins to fail.
     fn wake_when_kept(&self, number: CommitNumber, waker: &Waker);
+
+    fn state(&self) -> JournalState;
+
+    /// Reads queued messages back, as they are after all that was submitted until now.
+    fn fetch(&self, fetch: Fetch, reply: FetchReply);
 }

@@ -385,7 +385,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::change::{Keeps, Recorded, Subscription};
+    use crate::change::{Fetch, FetchReply, Fetched, JournalState, Keeps, Recorded, Subscription};
     use crate::metrics::Metrics;
     use crate::packet::{ProtocolVersion, QoS, SubscriptionOptions};
     use crate::router::{OutboundLimits, RetainedLimits, RouterLimits, Strategy};
@@ -423,6 +423,14 @@ mod tests {
         }
 
         fn wake_when_kept(&self, _: CommitNumber, _: &std::task::Waker) {}
+
+        fn state(&self) -> JournalState {
+            JournalState::Keeping
+        }
+
+        fn fetch(&self, fetch: Fetch, reply: FetchReply) {
+            reply(Fetched { fetch, messages: Vec::new() });
+        }
     }
 
     fn router() -> Router {

@@ -57,6 +57,9 @@ pub struct Proof {
     pub data: Vec<u8>,
 }
 
+/// How long after a restart of the server a client may take to come back before its Will is sent.
+const PATIENCE_MIN: Duration = Duration::from_secs(60);
+
 /// A CONNECT that is in order.
 #[derive(Debug)]
 pub struct Accepted {
@@ -96,10 +99,10 @@ pub fn accept(
             assigned
         }
     };
-    let will =
-        connect.will.as_ref().map(|will| will_message(will, limits, features)).transpose()?;
     let expiry = session_expiry(connect, limits, &mut server_side);
     let keep_alive = keep_alive(connect, limits, &mut server_side);
+    let will = connect.will.as_ref();
+    let will = will.map(|will| will_message(will, keep_alive, limits, features)).transpose()?;
     let client_receive_maximum =
         connect.properties.receive_maximum.unwrap_or(ReceiveMaximum::DEFAULT).value();
     let terms = Terms {
@@ -212,6 +215,7 @@ fn keep_alive(connect: &Connect<'_>, limits: &Limits, server_side: &mut ServerSi
 
 fn will_message(
     will: &WillRequest<'_>,
+    keep_alive: u16,
     limits: &Limits,
     features: &Features,
 ) -> Result<Will, ProtocolError> {
@@ -233,6 +237,7 @@ fn will_message(
         message: Arc::new(message),
         expiry: will.properties.message_expiry,
         delay: Duration::from_secs(will.properties.delay.into()),
+        patience: KeepAlive::allowed(keep_alive).unwrap_or_default().max(PATIENCE_MIN),
     })
 }
 

@@ -13,8 +13,13 @@ pub struct KeepAlive {
 impl KeepAlive {
     #[must_use]
     pub fn new(seconds: u16, now: Instant) -> Self {
-        let allowed = (seconds > 0).then(|| Duration::from_millis(u64::from(seconds) * 1_500));
-        Self { allowed, heard: now }
+        Self { allowed: Self::allowed(seconds), heard: now }
+    }
+
+    /// How long a client with this Keep Alive may be silent. `None`: for ever.
+    #[must_use]
+    pub fn allowed(seconds: u16) -> Option<Duration> {
+        (seconds > 0).then(|| Duration::from_millis(u64::from(seconds) * 1_500))
     }
 
     /// A whole packet came.

@@ -134,12 +134,13 @@ impl Session {
         self.lasting_bytes += memory::of_will(self.will.as_deref());
         match &self.will {
             Some(will) => {
-                let Will { message, expiry, delay } = (**will).clone();
+                let Will { message, expiry, delay, patience } = (**will).clone();
                 self.keep(effects, |client_id| Change::WillKept {
                     client_id,
                     message,
                     expiry,
                     delay,
+                    patience,
                 });
             }
             None => self.keep(effects, |client_id| Change::WillDropped { client_id }),

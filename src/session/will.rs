@@ -14,4 +14,7 @@ pub struct Will {
     pub expiry: Option<u32>,
     /// The Will Delay Interval.
     pub delay: Duration,
+    /// How long after a restart of the server its client may take to come back, if the delay is
+    /// shorter.
+    pub patience: Duration,
 }

@@ -2,7 +2,9 @@
 
 use std::task::Waker;
 
-use crate::change::{CommitNumber, Journal, Keeps, Recorded};
+use crate::change::{
+    CommitNumber, Fetch, FetchReply, Fetched, Journal, JournalState, Keeps, Recorded,
+};
 
 #[derive(Debug)]
 pub struct Memory;
@@ -23,5 +25,14 @@ impl Journal for Memory {
 
     fn wake_when_kept(&self, _: CommitNumber, waker: &Waker) {
         waker.wake_by_ref();
+    }
+
+    fn state(&self) -> JournalState {
+        JournalState::Keeping
+    }
+
+    fn fetch(&self, fetch: Fetch, reply: FetchReply) {
+        // Nothing ever leaves the memory.
+        reply(Fetched { fetch, messages: Vec::new() });
     }
 }

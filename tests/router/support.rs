@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use dunlin::change::{
-    Change, CommitNumber, Epoch, Journal, Keeps, Recorded, SessionExpiry, Subscription,
+    self, Change, CommitNumber, Epoch, Fetch, FetchReply, Fetched, Journal, Keeps, Recorded,
+    SessionExpiry, Subscription,
 };
 use dunlin::message::{Message, Payload, Publication};
 use dunlin::metrics::Metrics;
@@ -218,6 +219,14 @@ impl Journal for FakeJournal {
         }
         state.waiting.push((number.0, waker.clone()));
     }
+
+    fn state(&self) -> change::JournalState {
+        change::JournalState::Keeping
+    }
+
+    fn fetch(&self, fetch: Fetch, reply: FetchReply) {
+        reply(Fetched { fetch, messages: Vec::new() });
+    }
 }
 
 /// A connected client.
@@ -346,7 +355,12 @@ pub(crate) fn will(topic: &str, delay: u64) -> Will {
         properties: ForwardedProperties::default(),
         expires_at: None,
     };
-    Will { message: Arc::new(message), expiry: None, delay: Duration::from_secs(delay) }
+    Will {
+        message: Arc::new(message),
+        expiry: None,
+        delay: Duration::from_secs(delay),
+        patience: Duration::from_secs(60),
+    }
 }
 
 /// A message to publish.

@@ -10,7 +10,12 @@ use crate::support::{Desk, expiry, message, seconds};
 /// A Session with a Will of this delay.
 fn desk(expiry: SessionExpiry, delay: u64) -> Desk {
     let mut desk = Desk::with(expiry, Keeps::Nothing);
-    let will = Will { message: message("gone"), expiry: None, delay: seconds(delay) };
+    let will = Will {
+        message: message("gone"),
+        expiry: None,
+        delay: seconds(delay),
+        patience: seconds(60),
+    };
     desk.session.set_will(Some(will), &mut desk.effects);
     desk
 }

@@ -24,6 +24,8 @@ fn short(change: &Change) -> String {
             format!("begun {expiry:?}")
         }
         Change::SessionExpiryChanged { expiry, .. } => format!("expiry {expiry:?}"),
+        Change::SessionResumed { .. } => "resumed".into(),
+        Change::SessionAway { .. } => "away".into(),
         Change::SessionEnded { .. } => "ended".into(),
         Change::Subscribed { filter, .. } => format!("subscribed {}", filter.filter.as_str()),
         Change::Unsubscribed { filter, .. } => format!("unsubscribed {}", filter.filter.as_str()),
@@ -38,7 +40,10 @@ fn short(change: &Change) -> String {
         Change::Completed { id, .. } => format!("completed {id}"),
         Change::Received { id, .. } => format!("received {id}"),
         Change::Forgotten { id, .. } => format!("forgotten {id}"),
-        Change::WillKept { delay, .. } => format!("will {}", delay.as_secs()),
+        Change::WillKept { delay, patience, .. } => {
+            assert_eq!(patience.as_secs(), 60);
+            format!("will {}", delay.as_secs())
+        }
         Change::WillDropped { .. } => "no will".into(),
         Change::GroupUnqueued { position, .. } => format!("group unqueued {position}"),
         Change::Retained { .. } | Change::RetainedRemoved { .. } | Change::GroupQueued { .. } => {
@@ -61,7 +66,8 @@ fn kept() -> Desk {
 /// One of everything that changes a Session.
 fn live(desk: &mut Desk) {
     let terms = terms(1);
-    let will = Will { message: message("gone"), expiry: None, delay: seconds(3) };
+    let will =
+        Will { message: message("gone"), expiry: None, delay: seconds(3), patience: seconds(60) };
     desk.session.set_will(Some(will), &mut desk.effects);
     let options = subscription(TWO);
     let filter = filter("a/+");

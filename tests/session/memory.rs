@@ -104,7 +104,8 @@ fn identifiers_that_wait_for_pubrel_add_to_the_weight() {
 fn a_will_weighs_its_message_and_a_little_more() {
     let mut desk = Desk::new();
     let before = desk.session.state_bytes();
-    let will = Will { message: message("gone"), expiry: None, delay: seconds(3) };
+    let will =
+        Will { message: message("gone"), expiry: None, delay: seconds(3), patience: seconds(60) };
 
     desk.session.set_will(Some(will), &mut desk.effects);
 

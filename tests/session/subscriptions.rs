@@ -115,7 +115,8 @@ fn unsubscribing_stops_its_replays() {
 fn what_a_session_no_longer_has_weighs_nothing() {
     let mut desk = Desk::new();
     let empty = desk.session.state_bytes();
-    let will = Will { message: message("gone"), expiry: None, delay: seconds(3) };
+    let will =
+        Will { message: message("gone"), expiry: None, delay: seconds(3), patience: seconds(60) };
     desk.session.set_will(Some(will.clone()), &mut desk.effects);
     desk.session.set_will(Some(will), &mut desk.effects);
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
