@@ -332,6 +332,27 @@ fn a_reason_string_never_makes_an_acknowledgement_larger_than_the_client_takes()
     }
 }
 
+// [MQTT-3.8.4-6] [MQTT-3.1.2-24]
+#[test]
+fn a_subscribe_is_refused_if_its_client_does_not_take_so_many_reason_codes() {
+    for count in [20, 124, 125, 200] {
+        let length = suback_length(&vec![ReasonCode::Success; count], None);
+
+        let fitting = taking(length).check_answer(count);
+        let too_large = taking(length - 1).check_answer(count);
+
+        fitting.unwrap();
+        assert!(
+            matches!(
+                too_large,
+                Err(ProtocolError::AnswerTooLarge { length: found, maximum })
+                    if found == length && maximum == length - 1
+            ),
+            "{count} codes: {too_large:?}",
+        );
+    }
+}
+
 fn disconnect_of(bytes: &[u8]) -> Disconnect<'_> {
     let Ok(Framing::Complete(frame)) = frame(bytes, bytes.len()) else { panic!("{bytes:02X?}") };
     let Ok(Packet::Disconnect(disconnect)) = frame.decode(V5) else { panic!("{bytes:02X?}") };
