@@ -384,6 +384,28 @@ fn what_is_no_connect_of_a_version_we_speak_claims_none() {
     }
 }
 
+// [MQTT-3.2.2-19]
+#[test]
+fn the_packet_size_that_a_refused_connect_names_is_found_before_what_is_wrong_with_it() {
+    const SIZE: &[u8] = b"\x27\0\0\x01\x02";
+    const RECEIVE_MAXIMUM_OF_ZERO: &[u8] = b"\x21\0\0";
+    const NO_PROPERTY: &[u8] = b"\x7F";
+    let claimed = |beginning: &[u8], properties: &[u8]| {
+        let length = [u8::try_from(properties.len()).unwrap()];
+        let packet = [beginning, b"\0\0\x3C", &length, properties].concat();
+        claimed_maximum_packet_size(&packet).map(std::num::NonZeroU32::get)
+    };
+    let (v5, v311): (&[u8], &[u8]) = (b"\x10\x7F\0\x04MQTT\x05", b"\x10\x7F\0\x04MQTT\x04");
+
+    assert_eq!(claimed(v5, SIZE), Some(258));
+    assert_eq!(claimed(v5, &[b"\x11\0\0\0\x09", SIZE].concat()), Some(258));
+    assert_eq!(claimed(v5, &[RECEIVE_MAXIMUM_OF_ZERO, SIZE].concat()), Some(258));
+    assert_eq!(claimed(v5, &[NO_PROPERTY, SIZE].concat()), None);
+    assert_eq!(claimed(v5, b""), None);
+    assert_eq!(claimed(v5, b"\x27\0\0"), None);
+    assert_eq!(claimed(v311, SIZE), None);
+}
+
 #[test]
 fn a_client_ends_its_connection_with_codes_of_its_own() {
     // [MQTT-3.14.2-1], table 3-10
