@@ -4,6 +4,7 @@
 //! this Session in between is remembered by topic, so that the older value read before it is
 //! skipped: an older value of a topic never follows a newer one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::connect::Terms;
@@ -132,6 +133,55 @@ impl Session {
         }
         if done {
             self.replays.pop_front();
+            self.free_replays();
         }
+    }
+
+    /// Frees what the last of many replays leaves: 5,000 Subscriptions made as fast as a client can
+    /// leave room for as many, 72 bytes each, which nobody would use again.
+    pub(super) fn free_replays(&mut self) {
+        if self.replays.is_empty() {
+            self.replays = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Epoch, Keeps, SessionExpiry};
+    use crate::packet::{ClientId, Identity, SubscriptionOptions};
+    use crate::session::Effects;
+
+    fn filter(number: usize) -> TopicFilter {
+        TopicFilter::parse(&format!("a/{number}")).unwrap()
+    }
+
+    /// A Session that just subscribed to many filters.
+    fn session() -> Session {
+        let (client_id, identity) = (ClientId::new("c").unwrap(), Identity::Anonymous);
+        let (expiry, epoch) = (SessionExpiry::AtDisconnect, Epoch::default());
+        let effects = &mut Effects::default();
+        let mut session = Session::new(client_id, identity, expiry, Keeps::Nothing, epoch, effects);
+        let options = SubscriptionOptions::new(QoS::AtMostOnce);
+        let subscription = Subscription { options, id: None };
+        for number in 0..100 {
+            session.replays.push_back(Replay::new(filter(number), subscription));
+        }
+        session
+    }
+
+    #[test]
+    fn replays_that_are_done_leave_no_memory_behind() {
+        let mut session = session();
+
+        for number in 0..100 {
+            session.replays[0].reading = Reading::Since { overtaken: Vec::new() };
+            let step =
+                ReplayStep { filter: filter(number), cursor: None, messages_max: usize::MAX };
+            session.end_replay_step(&step, &[], None, |_, _| {});
+        }
+
+        assert_eq!((session.replays.len(), session.replays.capacity()), (0, 0));
     }
 }
