@@ -85,7 +85,7 @@ struct Remains {
 impl Remains {
     /// Takes what a Session that ended leaves.
     fn inherit(&mut self, session: &mut Session, effects: &mut Effects) {
-        self.filters = session.filters().cloned().collect();
+        self.filters = session.filters().collect();
         // Also of groups it had left before it acknowledged all of theirs.
         self.given_back.extend(session.give_back(effects, |_| true));
         effects.drop_messages(DropReason::Ended, session.messages());

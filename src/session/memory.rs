@@ -15,7 +15,8 @@ use crate::topic::{SubscriptionFilter, TopicName};
 const SESSION_BYTES: usize = 1_024;
 
 /// A Subscription beside its text: in the Session and in the subscription tree. Measured over
-/// 180,000 of them, each to a topic of its own, their 26 bytes of text included: 222.
+/// 1,000,000 of them, a tenth with wildcards, their 53 bytes of text included: 159. Tables that
+/// have just doubled hold up to twice as much.
 const SUBSCRIPTION_BYTES: usize = 384;
 
 /// Retained Messages still to be sent for a Subscription: where the replay is.

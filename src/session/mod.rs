@@ -8,7 +8,8 @@
 //! - [`deliver`]: what a Session owes its client: sent now, queued, or refused.
 //! - [`inflight`], [`received`], [`packet_ids`]: QoS 1 and 2 in both directions.
 //! - [`topic_alias`], [`outbound_aliases`]: numbers that stand for topics, from and to the client.
-//! - [`subscribe`], [`replay`]: Subscriptions and the Retained Messages they ask for.
+//! - [`subscribe`], [`subscription_set`], [`replay`]: Subscriptions and the Retained Messages they
+//!   ask for.
 //! - [`shared`]: what belongs to a group and may have to be given back.
 //! - [`keep_alive`], [`will`]: what follows when a client falls silent.
 //! - [`memory`]: what all of it weighs.
@@ -34,6 +35,7 @@ mod replay;
 mod shared;
 mod state;
 mod subscribe;
+mod subscription_set;
 mod topic_alias;
 mod will;
 

@@ -1,7 +1,7 @@
 //! The Session State of the standard (3.1.1 and 5.0, 4.1): Subscriptions, what was not acknowledged
 //! yet in either direction, and what waits to be sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::deliver::Outgoing;
@@ -11,10 +11,10 @@ use super::inflight::{Entry, PubRecAnswer, Stage};
 use super::memory;
 use super::received::{Receipt, Received};
 use super::replay::Replay;
+use super::subscription_set::SubscriptionSet;
 use super::will::Will;
-use crate::change::{Change, Epoch, Keeps, Owed, Recorded, SessionExpiry, Subscription};
+use crate::change::{Change, Epoch, Keeps, Owed, Recorded, SessionExpiry};
 use crate::packet::{ClientId, Identity, PacketId, QoS, ReasonCode};
-use crate::topic::SubscriptionFilter;
 
 /// One client's Session. It outlives its Network Connection by its Session Expiry Interval.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Session {
     store: Keeps,
     /// The claim it is held under.
     epoch: Epoch,
-    pub(super) subscriptions: HashMap<SubscriptionFilter, Subscription>,
+    pub(super) subscriptions: SubscriptionSet,
     /// Allocated at the first QoS 1 or 2 message towards the client, freed when it owes none.
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) received: Received,
@@ -70,7 +70,7 @@ impl Session {
             expiry,
             store,
             epoch,
-            subscriptions: HashMap::new(),
+            subscriptions: SubscriptionSet::default(),
             outgoing: None,
             received: Received::default(),
             replays: VecDeque::new(),

@@ -64,7 +64,7 @@ impl Session {
         effects: &mut Effects,
     ) -> Result<Subscribed, Refusal> {
         let max = limits.subscriptions_max;
-        let known = self.subscriptions.contains_key(filter);
+        let known = self.subscriptions.get(filter).is_some();
         if !known && self.subscriptions.len() >= max {
             return Err(Refusal::TooManySubscriptions { max });
         }
@@ -108,11 +108,11 @@ impl Session {
 
     #[must_use]
     pub fn subscription(&self, filter: &SubscriptionFilter) -> Option<Subscription> {
-        self.subscriptions.get(filter).copied()
+        self.subscriptions.get(filter)
     }
 
     /// All Topic Filters of the Session.
-    pub fn filters(&self) -> impl Iterator<Item = &SubscriptionFilter> {
-        self.subscriptions.keys()
+    pub fn filters(&self) -> impl Iterator<Item = SubscriptionFilter> {
+        self.subscriptions.filters()
     }
 }

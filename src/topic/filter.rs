@@ -3,7 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use super::name::TopicName;
 use super::share::ShareError;
@@ -12,8 +13,12 @@ use super::text::{self, Flaw};
 /// A Topic Filter: a Topic Name whose levels may be `+`, and the last one `#`.
 ///
 /// Clones share the text. A text that begins with `$share/` is read by `SubscriptionFilter`.
+///
+/// It has 8 bytes, where an `Arc<str>` has 16: it stands in two tables, the Session's and the
+/// subscription tree's, whose places are half or fully used. With 1,000,000 filters that is 21
+/// bytes for each.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TopicFilter(Arc<str>);
+pub struct TopicFilter(ArcStr);
 
 /// Why a text is no Topic Filter.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

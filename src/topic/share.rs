@@ -3,7 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use super::filter::{TopicFilter, TopicFilterError};
 use super::text::{self, Flaw};
@@ -12,7 +13,7 @@ const PREFIX: &str = "$share/";
 
 /// The name of a group that shares a Subscription.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ShareName(Arc<str>);
+pub struct ShareName(ArcStr);
 
 /// A Topic Filter, and the group it is shared with.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -30,7 +30,7 @@ SURVIVORS = ROOT / "tests/mutants/survivors.toml"
 MUTATED = ["packet", "session"]
 ROOMS = ["topic", "time", "packet", "message", "change", "session"]
 TESTS = ["packets", "session"]
-DEPENDENCIES = ["ahash", "bytes", "slab", "smallvec", "thiserror"]
+DEPENDENCIES = ["ahash", "arcstr", "bytes", "slab", "smallvec", "thiserror"]
 TEST_DEPENDENCIES = ["proptest", "serde", "toml"]
 # The rooms below have tests that take longer than all of these.
 TEST_ARGUMENTS = ["--", "--skip=topic::"]
