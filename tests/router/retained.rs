@@ -158,6 +158,26 @@ fn a_thousand_topics_come_in_slices_each_once() {
 }
 
 #[test]
+fn subscriptions_that_find_nothing_share_a_slice() {
+    let mut world = World::new();
+    let a = world.join(client("a"));
+    world.publish(&a, &retained("last", "v1"));
+    for topic in topics(99) {
+        world.subscribe(&a, &topic, always(ZERO));
+    }
+    world.subscribe(&a, "last", always(ZERO));
+
+    let mut slices = 0;
+    while world.router.replay(&mut world.courier, &a.attachment) == Step::More {
+        slices += 1;
+    }
+    world.flush();
+
+    assert_eq!(a.read(), ["last:v1 retain"]);
+    assert_eq!(slices, 6);
+}
+
+#[test]
 fn live_updates_between_slices_never_come_before_an_older_value() {
     for live in [ZERO, ONE] {
         let mut world = World::new();
