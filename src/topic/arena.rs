@@ -85,8 +85,13 @@ impl<T> Arena<T> {
 
 impl Index {
     /// Counts from one, so that zero is left for `None`.
-    fn at(position: usize) -> Option<Self> {
+    pub(super) fn at(position: usize) -> Option<Self> {
         NonZeroU32::new(u32::try_from(position).ok()?.checked_add(1)?).map(Self)
+    }
+
+    /// Not zero.
+    pub(super) fn number(self) -> u32 {
+        self.0.get()
     }
 
     fn position(self) -> usize {

@@ -5,18 +5,25 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use smallvec::SmallVec;
 
-use super::arena::{Arena, Index};
+use super::arena::Index;
 
 /// The number of a level's text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Level(Index);
 
+impl Level {
+    pub(super) fn number(self) -> u32 {
+        self.0.number()
+    }
+}
+
 /// Levels by text, with how often each is used.
 #[derive(Debug)]
 pub(super) struct Interner {
     levels: HashMap<Text, Entry, RandomState>,
-    /// Only hands out numbers, and takes them back.
-    numbers: Arena<()>,
+    /// How many numbers there are, and which of them no level has.
+    numbers: usize,
+    free: Vec<Level>,
 }
 
 /// Most levels are short and stay within the table.
@@ -30,11 +37,11 @@ struct Entry {
 
 impl Interner {
     pub(super) fn new() -> Self {
-        Self { levels: HashMap::default(), numbers: Arena::new() }
+        Self { levels: HashMap::default(), numbers: 0, free: Vec::new() }
     }
 
-    pub(super) fn find(&self, text: &str) -> Option<Level> {
-        self.levels.get(text.as_bytes()).map(|entry| entry.level)
+    pub(super) fn find(&self, text: &[u8]) -> Option<Level> {
+        self.levels.get(text).map(|entry| entry.level)
     }
 
     /// Counts one more use of a level. `None` if all numbers are taken.
@@ -43,7 +50,14 @@ impl Interner {
             entry.uses = entry.uses.checked_add(1)?;
             return Some(entry.level);
         }
-        let level = Level(self.numbers.insert(())?);
+        let level = match self.free.pop() {
+            Some(level) => level,
+            None => {
+                let level = Level(Index::at(self.numbers)?);
+                self.numbers += 1;
+                level
+            }
+        };
         self.levels.insert(Text::from_slice(text.as_bytes()), Entry { level, uses: 1 });
         Some(level)
     }
@@ -57,8 +71,12 @@ impl Interner {
         if entry.uses > 0 {
             return;
         }
-        if let Some(Entry { level: Level(number), .. }) = self.levels.remove(text.as_bytes()) {
-            self.numbers.remove(number);
+        if let Some(Entry { level, .. }) = self.levels.remove(text.as_bytes()) {
+            self.free.push(level);
+        }
+        if self.levels.is_empty() {
+            // Gives the memory back.
+            *self = Self::new();
         }
     }
 
@@ -80,10 +98,23 @@ mod tests {
 
         assert_eq!(interner.acquire(long), first);
         interner.release(long);
-        assert_eq!(interner.find(long), first);
+        assert_eq!(interner.find(long.as_bytes()), first);
         interner.release(long);
-        assert_eq!(interner.find(long), None);
-        assert_eq!((interner.len(), interner.numbers.len()), (0, 0));
+        assert_eq!(interner.find(long.as_bytes()), None);
+        assert_eq!((interner.len(), interner.numbers), (0, 0));
+    }
+
+    #[test]
+    fn numbers_are_used_again() {
+        let mut interner = Interner::new();
+        interner.acquire("kept");
+        for number in 0..100 {
+            let text = number.to_string();
+            interner.acquire(&text);
+            interner.release(&text);
+        }
+
+        assert_eq!((interner.len(), interner.numbers, interner.free.len()), (1, 2, 1));
     }
 
     #[test]

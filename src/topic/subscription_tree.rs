@@ -68,6 +68,9 @@ impl<K: Clone + Eq + Hash, V: Clone> SubscriptionTree<K, V> {
 
     /// Visits the subscribers of every filter that matches: who has several is met several times.
     pub fn for_each_match(&self, topic: &TopicName, mut visit: impl FnMut(&Subscribers<K, V>)) {
+        if self.subscriptions == 0 {
+            return; // Hashing the name would cost more than all the rest.
+        }
         if let Some(subscribers) = self.exact.get(topic.as_str()) {
             visit(subscribers);
         }
