@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::encode::Scratch;
-use super::matches::MatchCache;
+use super::match_cache::MatchCache;
 use super::memory::Memory;
 use super::outbound::Spare;
 use super::slot::Slot;

@@ -1,10 +1,10 @@
-//! Who takes a message, looked up in the tree once and then remembered by topic.
+//! Who takes a message, as the trees say: each Session once.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use smallvec::SmallVec;
 
 use super::publish::Origin;
 use super::shared_subscription::Group;
@@ -13,13 +13,6 @@ use super::subscriptions::{Entry, Match, Subscriptions, TreeEpoch};
 use crate::packet::QoS;
 use crate::session::SubscriptionIds;
 use crate::topic::TopicName;
-
-/// Topics a worker remembers.
-const TOPICS_MAX: usize = 4_096;
-
-/// Takers of all remembered topics together; a topic with more is looked up each time it alternates
-/// with another.
-const TAKERS_MAX: usize = 262_144;
 
 /// From here on a taker who is there already is found by hashing.
 const LINEAR_MAX: usize = 16;
@@ -71,6 +64,18 @@ impl Taker {
         }
     }
 
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot)
+            && self.incarnation == other.incarnation
+            && self.qos == other.qos
+            && self.retain_as_published == other.retain_as_published
+            && self.subscription_ids == other.subscription_ids
+            && match (&self.own, &other.own) {
+                (Own::All, Own::All) | (Own::Nothing, Own::Nothing) => true,
+                (Own::All | Own::Nothing | Own::Some(_), _) => false,
+            }
+    }
+
     /// By one Subscription more.
     fn add(&mut self, entry: &Entry) {
         match (&mut self.own, entry.subscription.options.no_local) {
@@ -102,7 +107,8 @@ impl Taker {
 /// Everybody who takes messages of one topic.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
-    pub(super) takers: Vec<Taker>,
+    /// The first has its place here, since most topics have one: no allocation of its own.
+    pub(super) takers: SmallVec<[Taker; 1]>,
     /// One member of each takes it too.
     pub(super) groups: Vec<Arc<Group>>,
     /// The highest QoS any of them was granted; of a group the highest there is.
@@ -112,42 +118,15 @@ pub(super) struct Matches {
 /// Where a Session stands among the takers.
 type Places = HashMap<(*const Slot, u64), usize, RandomState>;
 
-/// The matches of one worker's latest topics.
-#[derive(Debug, Default)]
-pub(super) struct MatchCache {
-    /// The topic of the last message, found without hashing: publishers come in runs.
-    latest: Option<(TopicName, Remembered)>,
-    topics: HashMap<TopicName, Remembered, RandomState>,
-    takers: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Remembered {
-    epoch: TreeEpoch,
-    matches: Rc<Matches>,
-}
-
-impl MatchCache {
-    /// The takers of a topic: remembered ones if no Subscription changed that could matter.
-    pub(super) fn look_up(&mut self, topic: &TopicName, tree: &Subscriptions) -> Rc<Matches> {
-        if let Some((latest, known)) = &self.latest
-            && latest.ptr_eq(topic)
-            && tree.is_current(known.epoch)
-        {
-            return Rc::clone(&known.matches);
-        }
-        let known = match self.topics.get(topic) {
-            Some(known) if tree.is_current(known.epoch) => known.clone(),
-            Some(_) | None => self.match_anew(topic, tree),
-        };
-        let matches = Rc::clone(&known.matches);
-        self.latest = Some((topic.clone(), known));
-        matches
-    }
-
-    fn match_anew(&mut self, topic: &TopicName, tree: &Subscriptions) -> Remembered {
-        let mut matches = Matches::default();
-        let mut places = HashMap::with_hasher(RandomState::new());
+impl Matches {
+    /// Asks the trees, and says which state of them answered.
+    pub(super) fn find(
+        topic: &TopicName,
+        tree: &Subscriptions,
+        hasher: &RandomState,
+    ) -> (Self, TreeEpoch) {
+        let mut matches = Self::default();
+        let mut places = Places::with_hasher(hasher.clone());
         let epoch = tree.for_each_match(topic, |found| match found {
             Match::Client(slot, entry) => matches.add(slot, entry, &mut places),
             Match::Group(group) => {
@@ -155,33 +134,28 @@ impl MatchCache {
                 matches.groups.push(Arc::clone(group));
             }
         });
-        let remembered = Remembered { epoch, matches: Rc::new(matches) };
-        self.remember(topic, remembered.clone());
-        remembered
+        (matches, epoch)
     }
 
-    fn remember(&mut self, topic: &TopicName, remembered: Remembered) {
-        let matches = &remembered.matches;
-        if self.topics.len() >= TOPICS_MAX || self.takers + matches.len() > TAKERS_MAX {
-            self.topics.clear();
-            self.takers = 0;
-        }
-        self.takers += matches.len();
-        if let Some(old) = self.topics.insert(topic.clone(), remembered) {
-            self.takers -= old.matches.len();
-        }
-    }
-}
-
-impl Matches {
     pub(super) fn len(&self) -> usize {
         self.takers.len() + self.groups.len()
+    }
+
+    /// Whether the same Sessions take it in the same way. False if that is not easily seen.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.groups.is_empty()
+            && other.groups.is_empty()
+            && match (self.takers.as_slice(), other.takers.as_slice()) {
+                ([], []) => true,
+                ([one], [other]) => one.is_same(other),
+                _ => false,
+            }
     }
 
     fn add(&mut self, slot: &Arc<Slot>, entry: &Entry, places: &mut Places) {
         let options = entry.subscription.options;
         self.qos = self.qos.max(Some(options.qos));
-        if let Some(taker) = self.find(slot, entry.incarnation, places) {
+        if let Some(taker) = self.taker(slot, entry.incarnation, places) {
             return taker.add(entry);
         }
         if self.takers.len() >= LINEAR_MAX {
@@ -191,7 +165,7 @@ impl Matches {
     }
 
     /// The first takers are found by looking, the others through `places`.
-    fn find(&mut self, slot: &Arc<Slot>, incarnation: u64, places: &Places) -> Option<&mut Taker> {
+    fn taker(&mut self, slot: &Arc<Slot>, incarnation: u64, places: &Places) -> Option<&mut Taker> {
         let first = self.takers.iter().take(LINEAR_MAX);
         let place = first
             .enumerate()

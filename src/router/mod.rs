@@ -5,7 +5,8 @@
 //! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
 //! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
 //! - [`memory`]: one budget for the process, and what Sessions weigh against it.
-//! - [`matches`], [`encode`]: who takes a message, encoded once for each kind of taker.
+//! - [`matches`], [`match_cache`], [`encode`]: who takes a message, remembered by topic; encoded
+//!   once for each kind of taker.
 //! - [`subscriptions`]: the trees, kept in step with the Sessions.
 //! - [`shared_subscription`]: a group and what it owes; [`sharing`]: from it to its members;
 //!   [`strategy`]: which of them gets it; [`standing`]: which could take something.
@@ -23,6 +24,7 @@ mod encode;
 mod exchange;
 mod flush;
 mod link;
+mod match_cache;
 mod matches;
 mod memory;
 mod outbound;

@@ -90,6 +90,36 @@ fn many_subscribers_with_overlapping_filters_get_one_copy_each() {
     }
 }
 
+#[test]
+fn more_topics_than_a_worker_remembers_reach_whoever_is_subscribed() {
+    let mut world = World::new();
+    let stays = world.subscriber(client("stays"), "t/+", ZERO);
+    let leaves = world.subscriber(client("leaves"), "t/#", ZERO);
+    let topics: Vec<_> = (0..5_000).map(|number| format!("t/{number}")).collect();
+
+    let mut read = Vec::new();
+    for round in 0..3 {
+        for topic in &topics {
+            let outcome = world.publish(&stays, &draft(topic, "x", ZERO));
+            world.flush();
+            read.extend(stays.read());
+            assert_eq!(outcome.takers, if round < 2 { 2 } else { 1 }, "{topic}");
+        }
+        if round == 1 {
+            world.farewell(&leaves);
+        }
+    }
+
+    let expected = topics.iter().map(|topic| format!("{topic}:x"));
+    assert!(
+        read.iter().eq(&expected
+            .clone()
+            .chain(expected.clone())
+            .chain(expected)
+            .collect::<Vec<_>>())
+    );
+}
+
 // [MQTT-3.8.3-3]
 #[test]
 fn no_local_keeps_a_message_from_its_own_publisher_alone() {
