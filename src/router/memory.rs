@@ -8,7 +8,8 @@
 //! message before that is known of it, so there is a second line: exhausted, nothing is queued or
 //! retained that would have to stay.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::Router;
@@ -31,8 +32,14 @@ pub enum Memory {
 }
 
 /// One time of scarcity, from its beginning to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Episode(u64);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Episode(NonZeroU32);
+
+impl Default for Episode {
+    fn default() -> Self {
+        Self(NonZeroU32::MIN)
+    }
+}
 
 impl Memory {
     /// `None` while there is enough.
@@ -48,7 +55,7 @@ impl Memory {
 /// Which episode it is: odd in one, even between two.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    episode: AtomicU64,
+    episode: AtomicU32,
 }
 
 impl Budget {
@@ -61,15 +68,19 @@ impl Budget {
         let turned = turns
             && self
                 .episode
-                .compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    before,
+                    before.wrapping_add(1),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_ok();
         let number = self.episode.load(Ordering::Relaxed);
-        let memory = if number.is_multiple_of(2) {
-            Memory::Enough
-        } else if held > max.saturating_add(max / 4) {
-            Memory::Exhausted(Episode(number))
-        } else {
-            Memory::Scarce(Episode(number))
+        let episode = NonZeroU32::new(number).filter(|number| number.get() % 2 == 1).map(Episode);
+        let memory = match episode {
+            None => Memory::Enough,
+            Some(episode) if held > max.saturating_add(max / 4) => Memory::Exhausted(episode),
+            Some(episode) => Memory::Scarce(episode),
         };
         (memory, turned)
     }
@@ -171,17 +182,21 @@ impl Courier {
 mod tests {
     use super::*;
 
+    fn episode(number: u32) -> Episode {
+        Episode(NonZeroU32::new(number).unwrap())
+    }
+
     #[test]
     fn scarcity_begins_above_the_budget_and_ends_an_eighth_below_it() {
         let budget = Budget::default();
 
         assert_eq!(budget.look(800, 800), (Memory::Enough, false));
-        assert_eq!(budget.look(801, 800), (Memory::Scarce(Episode(1)), true));
-        assert_eq!(budget.look(700, 800), (Memory::Scarce(Episode(1)), false));
-        assert_eq!(budget.look(1000, 800), (Memory::Scarce(Episode(1)), false));
-        assert_eq!(budget.look(1001, 800), (Memory::Exhausted(Episode(1)), false));
+        assert_eq!(budget.look(801, 800), (Memory::Scarce(episode(1)), true));
+        assert_eq!(budget.look(700, 800), (Memory::Scarce(episode(1)), false));
+        assert_eq!(budget.look(1000, 800), (Memory::Scarce(episode(1)), false));
+        assert_eq!(budget.look(1001, 800), (Memory::Exhausted(episode(1)), false));
         assert_eq!(budget.look(699, 800), (Memory::Enough, true));
-        assert_eq!(budget.look(801, 800), (Memory::Scarce(Episode(3)), true));
+        assert_eq!(budget.look(801, 800), (Memory::Scarce(episode(3)), true));
     }
 
     #[test]

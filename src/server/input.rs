@@ -15,13 +15,17 @@ use crate::transport::Reader;
 /// The buffer of a worker, in bytes: what one `recv` may bring.
 pub(super) const READ_BYTES: usize = 256 * 1024;
 
+/// What came and was not consumed. Nothing, most of the time, so that it takes one word.
+#[derive(Debug, Default)]
+pub(super) struct Input(Option<Box<Rest>>);
+
 /// The beginning of a packet whose end has not come yet, or bytes a turn had no time for.
 #[derive(Debug, Default)]
-pub(super) struct Input {
-    rest: Vec<u8>,
-    /// `rest` was not looked at since bytes were added to it.
+struct Rest {
+    bytes: Vec<u8>,
+    /// `bytes` was not looked at since some were added to it.
     fresh: bool,
-    /// The length of the packet `rest` begins with, where that is known.
+    /// The length of the packet `bytes` begins with, where that is known.
     needed: Option<usize>,
 }
 
@@ -51,17 +55,17 @@ pub(super) enum Appetite {
 impl Input {
     /// Whether there is something to look at before more is read.
     pub(super) fn has_fresh(&self) -> bool {
-        self.fresh
+        self.0.as_ref().is_some_and(|rest| rest.fresh)
     }
 
     /// How much has come of a packet that is not whole yet, in bytes.
     pub(super) fn unfinished(&self) -> usize {
-        if self.fresh { 0 } else { self.rest.len() }
+        self.0.as_ref().map_or(0, |rest| if rest.fresh { 0 } else { rest.bytes.len() })
     }
 
     /// The memory it owns, in bytes.
     pub(super) fn capacity(&self) -> usize {
-        self.rest.capacity()
+        self.0.as_ref().map_or(0, |rest| size_of::<Rest>() + rest.bytes.capacity())
     }
 
     /// Reads once.
@@ -71,9 +75,13 @@ impl Input {
         reader: &mut Reader,
         shared: &mut [u8],
     ) -> Poll<io::Result<Read>> {
+        let (length, needed) = match &self.0 {
+            Some(rest) => (rest.bytes.len(), rest.needed.unwrap_or(0)),
+            None => (0, 0),
+        };
         // A rest that may become a packet within the shared buffer is completed there.
-        let fits = self.needed.unwrap_or(0).max(self.rest.len()) <= shared.len() / 2;
-        let start = if fits { self.rest.len() } else { 0 };
+        let fits = needed.max(length) <= shared.len() / 2;
+        let start = if fits { length } else { 0 };
         let place = shared.get_mut(start..).unwrap_or_default();
         let mut buffer = ReadBuf::new(place);
         ready!(Pin::new(reader).poll_read(context, &mut buffer))?;
@@ -82,22 +90,24 @@ impl Input {
             return Poll::Ready(Ok(Read::End));
         }
         if fits {
-            if let Some(place) = shared.get_mut(..start) {
-                place.copy_from_slice(&self.rest);
+            if let Some(rest) = &mut self.0
+                && let Some(place) = shared.get_mut(..start)
+            {
+                place.copy_from_slice(&rest.bytes);
+                rest.bytes.clear();
             }
-            self.rest.clear();
             return Poll::Ready(Ok(Read::Shared { read: count, filled: start + count }));
         }
-        self.rest.extend_from_slice(buffer.filled());
-        self.fresh = self.needed.is_none_or(|needed| self.rest.len() >= needed);
+        let rest = self.0.get_or_insert_default();
+        rest.bytes.extend_from_slice(buffer.filled());
+        rest.fresh = rest.needed.is_none_or(|needed| rest.bytes.len() >= needed);
         Poll::Ready(Ok(Read::Own { read: count }))
     }
 
-    /// Takes the connection's rest to be looked at; [`Self::keep`] gives back what is left of it.
+    /// Takes the connection's rest to be looked at; [`Self::keep_own`] gives back what is left of
+    /// it.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        self.fresh = false;
-        self.needed = None;
-        std::mem::take(&mut self.rest)
+        self.0.take().map_or(Vec::new(), |rest| rest.bytes)
     }
 
     /// Gives a buffer taken by [`Self::take`] back without its first `consumed` bytes.
@@ -110,28 +120,38 @@ impl Input {
         if bytes.is_empty() {
             courier.give_buffer(bytes);
         } else {
-            self.rest = bytes;
+            self.0 = Some(Box::new(Rest::left(bytes, left)));
         }
-        self.note(left);
     }
 
     /// Keeps what is left of the worker's buffer.
     pub(super) fn keep(&mut self, bytes: &[u8], left: Left, courier: &mut Courier) {
-        let rest = bytes.get(left.consumed..).unwrap_or_default();
-        if rest.is_empty() {
-            courier.give_buffer(std::mem::take(&mut self.rest));
-        } else {
-            if self.rest.capacity() == 0 {
-                self.rest = courier.take_buffer();
+        let unconsumed = bytes.get(left.consumed..).unwrap_or_default();
+        if unconsumed.is_empty() {
+            if let Some(rest) = self.0.take() {
+                courier.give_buffer(rest.bytes);
             }
-            self.rest.extend_from_slice(rest);
+            return;
         }
-        self.note(left);
+        let rest = self.0.get_or_insert_default();
+        if rest.bytes.capacity() == 0 {
+            rest.bytes = courier.take_buffer();
+        }
+        rest.bytes.extend_from_slice(unconsumed);
+        rest.note(left);
+    }
+}
+
+impl Rest {
+    fn left(bytes: Vec<u8>, left: Left) -> Self {
+        let mut rest = Self { bytes, ..Self::default() };
+        rest.note(left);
+        rest
     }
 
     fn note(&mut self, left: Left) {
         self.needed = left.needed;
-        self.fresh = left.appetite == Appetite::Enough && !self.rest.is_empty();
+        self.fresh = left.appetite == Appetite::Enough;
     }
 }
 

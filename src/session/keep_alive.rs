@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 /// The interval of one Network Connection and when it last heard from its client.
 #[derive(Debug)]
 pub struct KeepAlive {
-    /// One and a half times the Keep Alive; `None` if the client turned it off with 0.
-    allowed: Option<Duration>,
+    /// 0 if the client turned it off.
+    seconds: u16,
     heard: Instant,
 }
 
 impl KeepAlive {
     #[must_use]
     pub fn new(seconds: u16, now: Instant) -> Self {
-        Self { allowed: Self::allowed(seconds), heard: now }
+        Self { seconds, heard: now }
     }
 
     /// How long a client with this Keep Alive may be silent. `None`: for ever.
@@ -30,6 +30,6 @@ impl KeepAlive {
     /// When the client will have been silent for too long. `None`: never.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.allowed.map(|allowed| self.heard + allowed)
+        Self::allowed(self.seconds).map(|allowed| self.heard + allowed)
     }
 }

@@ -18,8 +18,12 @@ use crate::packet::{
 };
 use crate::topic::{SubscriptionFilter, TopicName};
 
-/// First levels of topics that only the server may publish to.
-const RESERVED: [&str; 2] = ["$SYS", "$share"];
+/// The first level of a topic that only the server may publish to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reserved {
+    Sys,
+    Share,
+}
 
 /// What only the connection needs, and what ends with it.
 #[derive(Debug)]
@@ -31,9 +35,10 @@ pub struct Connection {
     /// QoS 1 and 2 messages of the client that were not settled yet.
     open: u16,
     wants_reasons: bool,
+    /// By its CONNECT the Session ends with the connection.
+    ends_at_disconnect: bool,
     /// In bytes.
     maximum_packet_size: usize,
-    expiry: SessionExpiry,
     topic: Option<KnownTopic>,
     pub(super) aliases: TopicAliases,
     aliases_out: u16,
@@ -58,7 +63,7 @@ pub(super) struct Start {
 #[derive(Clone, Debug)]
 pub(super) struct KnownTopic {
     pub(super) name: TopicName,
-    reserved: Option<&'static str>,
+    reserved: Option<Reserved>,
 }
 
 /// A PUBLISH that is in order.
@@ -92,8 +97,8 @@ impl Connection {
             receive_maximum: start.receive_maximum,
             open: 0,
             wants_reasons: start.wants_reasons,
+            ends_at_disconnect: start.expiry == SessionExpiry::AtDisconnect,
             maximum_packet_size: start.maximum_packet_size,
-            expiry: start.expiry,
             topic: None,
             aliases: TopicAliases::new(start.topic_alias_maximum),
             aliases_out: start.topic_aliases_out,
@@ -157,7 +162,8 @@ impl Connection {
             }
         };
         let known = self.topic.insert(known);
-        Ok(Inbound { topic: &known.name, refusal: known.reserved.map(Refusal::ReservedTopic) })
+        let refusal = known.reserved.map(|level| Refusal::ReservedTopic(level.as_str()));
+        Ok(Inbound { topic: &known.name, refusal })
     }
 
     fn known(&mut self, topic: &[u8], limits: &Limits) -> Result<KnownTopic, ProtocolError> {
@@ -264,7 +270,7 @@ impl Connection {
         }
         let expiry = match disconnect.session_expiry {
             None => None,
-            Some(seconds) if seconds > 0 && self.expiry == SessionExpiry::AtDisconnect => {
+            Some(seconds) if seconds > 0 && self.ends_at_disconnect => {
                 return Err(ProtocolError::ExpiryFromZero); // 5.0 s3.14.2.2.2
             }
             Some(seconds) => Some(shorter(expiry_of_seconds(seconds), limits.expiry_max)),
@@ -316,7 +322,17 @@ pub(super) fn check_topic_limits(topic: &TopicName, limits: &Limits) -> Result<(
     Ok(())
 }
 
-/// The first level of a topic that only the server may publish to.
-pub(super) fn reserved(topic: &TopicName) -> Option<&'static str> {
-    RESERVED.into_iter().find(|level| *level == topic.first_level())
+/// Which of the first levels that only the server may publish to a topic has, if any.
+pub(super) fn reserved(topic: &TopicName) -> Option<Reserved> {
+    let first = topic.first_level();
+    [Reserved::Sys, Reserved::Share].into_iter().find(|level| level.as_str() == first)
+}
+
+impl Reserved {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sys => "$SYS",
+            Self::Share => "$share",
+        }
+    }
 }

@@ -9,13 +9,19 @@ use super::receive::KnownTopic;
 #[derive(Debug)]
 pub(super) struct TopicAliases {
     maximum: u16,
+    /// Made when the first one is set.
+    known: Option<Box<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
     topics: Vec<Option<KnownTopic>>,
     bytes: usize,
 }
 
 impl TopicAliases {
     pub(super) fn new(maximum: u16) -> Self {
-        Self { maximum, topics: Vec::new(), bytes: 0 }
+        Self { maximum, known: None }
     }
 
     /// What an alias stands for.
@@ -25,8 +31,8 @@ impl TopicAliases {
     pub(super) fn topic(&self, alias: u16) -> Result<KnownTopic, ProtocolError> {
         let index = self.index(alias)?;
         // 5.0 s3.3.4
-        let topic = self.topics.get(index).and_then(Option::as_ref);
-        topic.cloned().ok_or(ProtocolError::UnknownTopicAlias { alias })
+        let topic = self.known.as_ref().and_then(|known| known.topics.get(index)?.clone());
+        topic.ok_or(ProtocolError::UnknownTopicAlias { alias })
     }
 
     /// Lets an alias stand for a topic from now on.
@@ -35,20 +41,21 @@ impl TopicAliases {
     /// If it is 0 or above the maximum.
     pub(super) fn set(&mut self, alias: u16, topic: KnownTopic) -> Result<(), ProtocolError> {
         let index = self.index(alias)?;
-        if self.topics.len() <= index {
-            self.topics.resize(index + 1, None);
+        let Known { topics, bytes } = &mut **self.known.get_or_insert_default();
+        if topics.len() <= index {
+            topics.resize(index + 1, None);
         }
-        if let Some(place) = self.topics.get_mut(index) {
-            self.bytes += memory::of_alias(&topic.name);
+        if let Some(place) = topics.get_mut(index) {
+            *bytes += memory::of_alias(&topic.name);
             let before = place.replace(topic);
-            self.bytes -= before.map_or(0, |before| memory::of_alias(&before.name));
+            *bytes -= before.map_or(0, |before| memory::of_alias(&before.name));
         }
         Ok(())
     }
 
     /// What the topics weigh, as they are accounted.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.known.as_ref().map_or(0, |known| known.bytes)
     }
 
     /// [MQTT-3.3.2-8] [MQTT-3.3.2-9]
