@@ -53,11 +53,54 @@ impl Replay {
     }
 }
 
+/// The replays of a Session, in their order. Nearly always none, so that they take one word.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    #[expect(clippy::box_collection, reason = "an idle Session holds one word instead of four")]
+    list: Option<Box<VecDeque<Replay>>>,
+}
+
+impl Replays {
+    pub(super) fn len(&self) -> usize {
+        self.list.as_ref().map_or(0, |list| list.len())
+    }
+
+    fn front_mut(&mut self) -> Option<&mut Replay> {
+        self.list.as_mut()?.front_mut()
+    }
+
+    pub(super) fn push_back(&mut self, replay: Replay) {
+        self.list.get_or_insert_default().push_back(replay);
+    }
+
+    pub(super) fn retain(&mut self, wanted: impl FnMut(&Replay) -> bool) {
+        if let Some(list) = &mut self.list {
+            list.retain(wanted);
+        }
+        self.free();
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(list) = &mut self.list {
+            list.pop_front();
+        }
+        self.free();
+    }
+
+    /// Frees what the last of many leaves: 5,000 Subscriptions made as fast as a client can leave
+    /// room for as many, 72 bytes each, which nobody would use again.
+    fn free(&mut self) {
+        if self.len() == 0 {
+            self.list = None;
+        }
+    }
+}
+
 impl Session {
     /// Whether Retained Messages are still to be sent.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
-        !self.replays.is_empty()
+        self.replays.len() > 0
     }
 
     /// Starts a slice, if there is one to send, nothing older waits in the queue and the window has
@@ -133,15 +176,6 @@ impl Session {
         }
         if done {
             self.replays.pop_front();
-            self.free_replays();
-        }
-    }
-
-    /// Frees what the last of many replays leaves: 5,000 Subscriptions made as fast as a client can
-    /// leave room for as many, 72 bytes each, which nobody would use again.
-    pub(super) fn free_replays(&mut self) {
-        if self.replays.is_empty() {
-            self.replays = VecDeque::new();
         }
     }
 }
@@ -176,12 +210,14 @@ mod tests {
         let mut session = session();
 
         for number in 0..100 {
-            session.replays[0].reading = Reading::Since { overtaken: Vec::new() };
+            let first = session.replays.front_mut().unwrap();
+            first.reading = Reading::Since { overtaken: Vec::new() };
             let step =
                 ReplayStep { filter: filter(number), cursor: None, messages_max: usize::MAX };
             session.end_replay_step(&step, &[], None, |_, _| {});
         }
 
-        assert_eq!((session.replays.len(), session.replays.capacity()), (0, 0));
+        assert_eq!(session.replays.len(), 0);
+        assert!(session.replays.list.is_none());
     }
 }

@@ -1,7 +1,6 @@
 //! The Session State of the standard (3.1.1 and 5.0, 4.1): Subscriptions, what was not acknowledged
 //! yet in either direction, and what waits to be sent.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::deliver::Outgoing;
@@ -10,7 +9,7 @@ use super::error::ProtocolError;
 use super::inflight::{Entry, PubRecAnswer, Stage};
 use super::memory;
 use super::received::{Receipt, Received};
-use super::replay::Replay;
+use super::replay::Replays;
 use super::subscription_set::SubscriptionSet;
 use super::will::Will;
 use crate::change::{Change, Epoch, Keeps, Owed, Recorded, SessionExpiry};
@@ -29,7 +28,7 @@ pub struct Session {
     /// Allocated at the first QoS 1 or 2 message towards the client, freed when it owes none.
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) received: Received,
-    pub(super) replays: VecDeque<Replay>,
+    pub(super) replays: Replays,
     will: Option<Box<Will>>,
     /// What the Session weighs beside messages on their way: itself, its Subscriptions, its Will.
     pub(super) lasting_bytes: usize,
@@ -73,7 +72,7 @@ impl Session {
             subscriptions: SubscriptionSet::default(),
             outgoing: None,
             received: Received::default(),
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             will: None,
             lasting_bytes,
         };

@@ -100,7 +100,6 @@ impl Session {
         self.lasting_bytes -= memory::of_subscription(filter);
         if filter.share.is_none() {
             self.replays.retain(|replay| replay.filter() != &filter.filter);
-            self.free_replays();
         }
         self.keep(effects, |client_id| Change::Unsubscribed { client_id, filter: filter.clone() });
         true
