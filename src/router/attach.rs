@@ -205,7 +205,7 @@ impl Router {
             session.resume(attach.expiry, effects); // [MQTT-3.1.2-5]
             return true;
         }
-        state.memberships.clear();
+        state.memberships = Box::default();
         if let Some(mut old) = state.session.take() {
             remains.inherit(&mut old, effects);
             remains.wills.extend(old.end(effects).will);
@@ -308,14 +308,14 @@ impl Router {
             Lives::Forever => {}
             Lives::Until(due) => {
                 // It stands in the schedule once: an earlier look finds out and asks again.
-                if state.scheduled.is_none_or(|scheduled| due < scheduled.at) {
+                if state.scheduled.as_ref().is_none_or(|scheduled| due < scheduled.at) {
                     self.schedule.cancel(state.scheduled.take());
                     state.scheduled = Some(self.schedule.add(due, slot));
                 }
             }
             Lives::Ended => {
                 self.schedule.cancel(state.scheduled.take());
-                state.memberships.clear();
+                state.memberships = Box::default();
                 if let Some(mut session) = state.session.take() {
                     remains.inherit(&mut session, &mut courier.effects);
                     self.metrics.sessions.subtract(1);

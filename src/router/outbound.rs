@@ -64,10 +64,17 @@ impl Spare {
 /// as segments that all their takers share.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    segments: VecDeque<Bytes>,
+    segments: Segments,
     pub(super) tail: Vec<u8>,
     /// How much of `tail` is already written; a segment is shortened instead.
     written: usize,
+}
+
+/// Large payloads. Nearly always none, so that they take one word.
+#[derive(Debug, Default)]
+struct Segments {
+    #[expect(clippy::box_collection, reason = "an idle connection holds one word instead of four")]
+    row: Option<Box<VecDeque<Bytes>>>,
 }
 
 /// A client's unwritten bytes.
@@ -78,16 +85,55 @@ pub(super) struct Outbound {
     bytes: usize,
     /// Nothing may be written before this is kept: what a CONNACK promises.
     pub(super) gate: CommitNumber,
-    /// Packets that wait until what they promise is kept, in the order they have to leave in.
-    held: VecDeque<Held>,
-    /// A Retained Message is among `held`. What comes live could be newer and must not pass it.
-    holds_replayed: bool,
+    held: Option<Box<Waiting>>,
+}
+
+/// Packets that wait until what they promise is kept, in the order they have to leave in: one at
+/// least.
+#[derive(Debug, Default)]
+struct Waiting {
+    row: VecDeque<Held>,
+    /// A Retained Message is among them. What comes live could be newer and must not pass it.
+    replayed: bool,
 }
 
 #[derive(Debug)]
 struct Held {
     commit: CommitNumber,
     bytes: Vec<u8>,
+}
+
+impl Segments {
+    fn is_empty(&self) -> bool {
+        self.row.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.row.iter().flat_map(|row| row.iter())
+    }
+
+    fn front_mut(&mut self) -> Option<&mut Bytes> {
+        self.row.as_mut()?.front_mut()
+    }
+
+    fn push_back(&mut self, segment: Bytes) {
+        self.row.get_or_insert_default().push_back(segment);
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(row) = &mut self.row {
+            row.pop_front();
+        }
+        self.row = self.row.take().filter(|row| !row.is_empty());
+    }
+
+    fn append(&mut self, newer: Self) {
+        match (&mut self.row, newer.row) {
+            (Some(row), Some(mut newer)) => row.append(&mut newer),
+            (row @ None, newer) => *row = newer,
+            (Some(_), None) => {}
+        }
+    }
 }
 
 impl Outbound {
@@ -128,41 +174,46 @@ impl Outbound {
     /// Packets that may leave only when `commit` is kept, and not before others held earlier.
     pub(super) fn hold(&mut self, commit: CommitNumber, bytes: &[u8]) {
         self.bytes += bytes.len();
-        match self.held.back_mut().filter(|held| held.commit >= commit) {
+        let row = &mut self.held.get_or_insert_default().row;
+        match row.back_mut().filter(|held| held.commit >= commit) {
             Some(last) => last.bytes.extend_from_slice(bytes),
-            None => self.held.push_back(Held { commit, bytes: bytes.to_vec() }),
+            None => row.push_back(Held { commit, bytes: bytes.to_vec() }),
         }
     }
 
     /// The latest change that something here promises, written or not.
     pub(super) fn promised(&self) -> CommitNumber {
-        self.held.back().map_or(self.gate, |held| held.commit.max(self.gate))
+        let last = self.held.as_ref().and_then(|held| held.row.back());
+        last.map_or(self.gate, |held| held.commit.max(self.gate))
     }
 
     pub(super) fn holds_any(&self) -> bool {
-        !self.held.is_empty()
+        self.held.is_some()
     }
 
     /// A Retained Message of QoS 2 was appended, which may have to wait.
     pub(super) fn note_replayed(&mut self) {
-        self.holds_replayed = self.holds_any();
+        if let Some(held) = &mut self.held {
+            held.replayed = true;
+        }
     }
 
     /// Whether everything appended has to go behind what is held.
     pub(super) fn holds_replayed(&self) -> bool {
-        self.holds_replayed
+        self.held.as_ref().is_some_and(|held| held.replayed)
     }
 
     /// Moves what is kept now to the packets that may leave. The next number to wait for, if any.
     pub(super) fn release(&mut self, kept: CommitNumber) -> Option<CommitNumber> {
-        while let Some(held) = self.held.front() {
-            if held.commit > kept {
-                return Some(held.commit);
+        let held = self.held.as_mut()?;
+        while let Some(first) = held.row.front() {
+            if first.commit > kept {
+                return Some(first.commit);
             }
-            self.batch.tail.extend_from_slice(&held.bytes);
-            self.held.pop_front();
+            self.batch.tail.extend_from_slice(&first.bytes);
+            held.row.pop_front();
         }
-        self.holds_replayed = false;
+        self.held = None;
         None
     }
 
@@ -202,7 +253,7 @@ impl Batch {
 
     fn append(&mut self, newer: Self) {
         self.seal();
-        self.segments.extend(newer.segments);
+        self.segments.append(newer.segments);
         self.tail = newer.tail;
     }
 

@@ -32,15 +32,16 @@ pub(super) struct Place {
 }
 
 impl Schedule {
-    pub(super) fn add(&self, at: Instant, slot: &Arc<Slot>) -> Place {
+    /// The place is boxed, since most slots have none.
+    pub(super) fn add(&self, at: Instant, slot: &Arc<Slot>) -> Box<Place> {
         let mut due = self.due.lock();
         due.next += 1;
         let place = Place { at, number: due.next };
         due.slots.insert(place, Arc::downgrade(slot));
-        place
+        Box::new(place)
     }
 
-    pub(super) fn cancel(&self, place: Option<Place>) {
+    pub(super) fn cancel(&self, place: Option<Box<Place>>) {
         if let Some(place) = place {
             self.due.lock().slots.remove(&place);
         }

@@ -38,9 +38,9 @@ pub(super) struct SlotState {
     pub(super) promised: CommitNumber,
     pub(super) away_since: Option<Instant>,
     /// When the schedule looks at this slot next, so that it stands there once.
-    pub(super) scheduled: Option<Place>,
+    pub(super) scheduled: Option<Box<Place>>,
     /// The groups whose messages it takes.
-    pub(super) memberships: Vec<Membership>,
+    pub(super) memberships: Box<[Membership]>,
 }
 
 /// What a connection may hold unwritten, in bytes.
@@ -95,7 +95,7 @@ impl Slot {
             promised: CommitNumber::NONE,
             away_since: None,
             scheduled: None,
-            memberships: Vec::new(),
+            memberships: Box::default(),
         };
         Self { client_id, standing: Standing::default(), state: Mutex::new(state) }
     }
@@ -124,5 +124,16 @@ impl Link {
             return true;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Every client has one, and most of them do nothing: what few need is boxed.
+    #[test]
+    fn the_slot_of_an_idle_client_is_small() {
+        assert!(size_of::<Slot>() <= 344, "{}", size_of::<Slot>());
     }
 }

@@ -327,7 +327,8 @@ impl SlotState {
         if again != wanted || !membership.as_ref().is_none_or(stands) {
             return Joined::Changed(again);
         }
-        self.memberships.retain(|membership| *membership.group.id != *filter);
+        let mut memberships = std::mem::take(&mut self.memberships).into_vec();
+        memberships.retain(|membership| *membership.group.id != *filter);
         if let Some(Membership { group, number }) = &membership {
             let connection = self.connection();
             if connection == Connection::Away {
@@ -335,7 +336,8 @@ impl SlotState {
             }
             group.set_presence(*number, self.presence(connection));
         }
-        self.memberships.extend(membership);
+        memberships.extend(membership);
+        self.memberships = memberships.into_boxed_slice();
         Joined::Agreed
     }
 
