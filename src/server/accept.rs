@@ -34,12 +34,12 @@ pub(super) async fn accept_loop(
         match door.accept().await {
             Ok(incoming) => {
                 failing = false;
-                let place = Place::take(shared);
+                let (place, admission) = Place::take(shared);
                 let facts = Arc::clone(&facts);
                 let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) else {
                     return;
                 };
-                worker.hand_over(Arrival { incoming, facts, place }).await;
+                worker.hand_over(Arrival { incoming, facts, admission, place }).await;
             }
             Err(error) if is_the_clients(&error) => {
                 tracing::debug!(listener = facts.name, %error, "connection gone before accept");

@@ -74,6 +74,20 @@ pub(super) async fn authenticate(
             }
         };
     };
+    // Most clients name none, and those pay nothing for it.
+    Box::pin(exchange(worker, stream, facts, connect, name, connect_bytes, deadline)).await
+}
+
+async fn exchange(
+    worker: &Rc<Worker>,
+    stream: &mut Stream,
+    facts: &ListenerFacts,
+    connect: &Connect<'_>,
+    name: &str,
+    connect_bytes: usize,
+    deadline: Instant,
+) -> Result<Admitted, Failure> {
+    let refuse = |error| refuse(connect, error);
     // [MQTT-4.12.0-1]
     let method = facts.authenticator.method(name);
     let shown = || name.chars().take(METHOD_CHARS_SHOWN).collect();
@@ -93,7 +107,7 @@ pub(super) async fn authenticate(
         // [MQTT-4.12.0-2]
         let reason = ReasonCode::ContinueAuthentication;
         put(reason, method, challenge.as_deref(), maximum, &mut packet).map_err(refuse)?;
-        send(worker, stream, packet, deadline).await.map_err(|unread| unread.failure(connect))?;
+        send(stream, packet, deadline).await.map_err(|unread| unread.failure(connect))?;
         let answer = poll_fn(|context| {
             let polled = poll_packet(context, worker, stream, deadline);
             stream.account(connect_bytes + polled_bytes(&polled));
@@ -147,12 +161,7 @@ fn answered(packet: &[u8], max: usize, method: Method) -> Result<Answer, Protoco
 }
 
 /// Writes a packet to a connection that has no Session yet.
-async fn send(
-    worker: &Worker,
-    stream: &mut Stream,
-    packet: Vec<u8>,
-    deadline: Instant,
-) -> Result<(), Unread> {
+async fn send(stream: &mut Stream, packet: Vec<u8>, deadline: Instant) -> Result<(), Unread> {
     let mut writing = Leaving::new_connection(packet, stream.wire());
     poll_fn(|context| {
         stream.register(context);
@@ -165,7 +174,7 @@ async fn send(
         if Instant::now() >= deadline {
             return Poll::Ready(Err(Unread::TooLate));
         }
-        stream.arm(worker, deadline);
+        stream.arm(deadline);
         Poll::Pending
     })
     .await

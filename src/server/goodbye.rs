@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -39,7 +41,7 @@ pub(super) async fn write_rest(
         if Instant::now() >= deadline {
             return Poll::Ready(false);
         }
-        stream.arm(worker, deadline);
+        stream.arm(deadline);
         Poll::Pending
     })
     .await;
@@ -70,19 +72,15 @@ pub(super) async fn linger(worker: &Worker, stream: &mut Stream) {
         if Instant::now() >= deadline {
             return Poll::Ready(());
         }
-        stream.arm(worker, deadline);
+        stream.arm(deadline);
         Poll::Pending
     })
     .await;
 }
 
 /// Tells a client without a Session why it gets none.
-pub(super) async fn refuse(
-    worker: &Worker,
-    mut stream: Stream,
-    facts: &ListenerFacts,
-    failure: Failure,
-) {
+pub(super) async fn refuse(mut stream: Stream, facts: Arc<ListenerFacts>, failure: Failure) {
+    let worker = &Rc::clone(stream.worker());
     let peer = stream.peer();
     let listener = &facts.name;
     let answer = match failure {

@@ -1,8 +1,8 @@
 //! From a socket to a Session: CONNECT, authentication, a claim, CONNACK.
 
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -10,14 +10,15 @@ use std::time::Instant;
 use super::accept::ListenerFacts;
 use super::authentication::{Admitted, authenticate};
 use super::input::{Appetite, Read, packets};
-use super::limiter::Admission;
+use super::limiter::{Admission, Place};
 use super::stream::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;
+use crate::change::Epoch;
 use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, frame};
 use crate::router::{Attach, Attached, Flags, Memory, OtherIdentity};
-use crate::session::{self, Accepted, ProtocolError};
+use crate::session::{self, Accepted, Proof, ProtocolError};
 
 /// The largest Will Message of a new client while memory is scarce, as it is accounted.
 const SCARCE_WILL_BYTES: usize = 4 * 1024;
@@ -28,6 +29,19 @@ pub(super) fn polled_bytes(polled: &Poll<Result<Vec<u8>, Unread>>) -> usize {
         Poll::Ready(Ok(packet)) => packet.len(),
         Poll::Ready(Err(_)) | Poll::Pending => 0,
     }
+}
+
+/// A connection whose first packet has not come yet. What follows that packet is mostly over within
+/// one poll and gets its memory then: begun earlier, or larger than what the allocator keeps at hand
+/// (1 KiB), it would leave holes between the memory of connections that stay.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) stream: Stream,
+    pub(super) facts: Arc<ListenerFacts>,
+    /// When the handshake has to be over.
+    pub(super) deadline: Instant,
+    pub(super) admission: Admission,
+    pub(super) place: Place,
 }
 
 /// How a handshake ends without a Session.
@@ -63,48 +77,61 @@ pub(super) enum Unread {
     Shutdown,
 }
 
-/// Takes a new connection through its CONNECT.
-pub(super) async fn handshake(
-    worker: &Rc<Worker>,
-    stream: &mut Stream,
-    facts: &ListenerFacts,
-    admission: Admission,
-) -> Result<Dialogue, Failure> {
-    let deadline = Instant::now() + worker.shared.connect_timeout;
-    let first = poll_fn(|context| {
-        let polled = poll_packet(context, worker, stream, deadline);
-        stream.account(polled_bytes(&polled));
+impl Newcomer {
+    /// Waits for the first packet.
+    pub(super) fn poll_first(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Vec<u8>, Unread>> {
+        let worker = Rc::clone(self.stream.worker());
+        let polled = poll_packet(context, &worker, &mut self.stream, self.deadline);
+        self.stream.account(polled_bytes(&polled));
         polled
-    })
-    .await;
-    let bytes = first.map_err(Unread::failure_unread)?;
-    let max = worker.shared.connect_bytes_max;
-    let connect = match frame(&bytes, max).and_then(|framing| match framing {
-        Framing::Complete(frame) => frame.decode_connect(),
-        Framing::Incomplete { .. } => Err(DecodeError::TooLarge { length: bytes.len(), max }),
-    }) {
-        Ok(connect) => connect,
-        Err(error) => return Err(refuse_unread(&bytes, error)),
-    };
-    {
-        let courier = worker.courier.borrow();
-        courier.counters().packets_received.add(1);
-        courier.counters().connects_received.add(1);
     }
-    let refuse = |error| refuse(&connect, error);
-    facts.features.check_version(connect.version, &facts.name).map_err(refuse)?;
-    if admission == Admission::Refused {
-        return Err(refuse(ProtocolError::TooManyConnections));
+
+    /// Goes through the handshake, of which its first packet should be the CONNECT.
+    pub(super) async fn handshake(&mut self, bytes: Vec<u8>) -> Result<Dialogue, Failure> {
+        let Self { stream, facts, deadline, admission, .. } = self;
+        let worker = &Rc::clone(stream.worker());
+        let max = worker.shared.connect_bytes_max;
+        let connect = match frame(&bytes, max).and_then(|framing| match framing {
+            Framing::Complete(frame) => frame.decode_connect(),
+            Framing::Incomplete { .. } => Err(DecodeError::TooLarge { length: bytes.len(), max }),
+        }) {
+            Ok(connect) => connect,
+            Err(error) => return Err(refuse_unread(&bytes, error)),
+        };
+        {
+            let courier = worker.courier.borrow();
+            courier.counters().packets_received.add(1);
+            courier.counters().connects_received.add(1);
+        }
+        let refuse = |error| refuse(&connect, error);
+        facts.features.check_version(connect.version, &facts.name).map_err(refuse)?;
+        if *admission == Admission::Refused {
+            return Err(refuse(ProtocolError::TooManyConnections));
+        }
+        let held = bytes.len();
+        let mut admitted = authenticate(worker, stream, facts, &connect, held, *deadline).await?;
+        let accepted = accept(worker, facts, &connect, admitted.proof.take()).map_err(refuse)?;
+        let claim = worker.shared.cluster.claim(&accepted.client_id).await;
+        let epoch = claim.map_err(|_| refuse(ProtocolError::Unclaimed))?;
+        attach(worker, stream, accepted, epoch, admitted).map_err(refuse)
     }
-    let held = bytes.len();
-    let mut admitted = authenticate(worker, stream, facts, &connect, held, deadline).await?;
+}
+
+fn accept(
+    worker: &Worker,
+    facts: &ListenerFacts,
+    connect: &Connect<'_>,
+    proof: Option<Proof>,
+) -> Result<Accepted, ProtocolError> {
     let limits = &worker.shared.router.limits().session;
-    let accepted =
-        session::accept(&connect, limits, &facts.features, assigned_client_id, Instant::now());
-    let mut accepted = accepted.map_err(refuse)?;
-    accepted.prove(admitted.proof.take(), limits).map_err(refuse)?;
-    check_memory(worker, &accepted).map_err(refuse)?;
-    attach(worker, stream, accepted, admitted, &connect).await
+    let now = Instant::now();
+    let mut accepted = session::accept(connect, limits, &facts.features, assigned_client_id, now)?;
+    accepted.prove(proof, limits)?;
+    check_memory(worker, &accepted)?;
+    Ok(accepted)
 }
 
 /// While memory is scarce everybody is let in: who comes back drains what waits for it, or ends it.
@@ -125,15 +152,13 @@ fn check_memory(worker: &Worker, accepted: &Accepted) -> Result<(), ProtocolErro
     Err(ProtocolError::WillTooLarge { max })
 }
 
-async fn attach(
-    worker: &Rc<Worker>,
+fn attach(
+    worker: &Worker,
     stream: &Stream,
     accepted: Accepted,
+    epoch: Epoch,
     admitted: Admitted,
-    connect: &Connect<'_>,
-) -> Result<Dialogue, Failure> {
-    let claim = worker.shared.cluster.claim(&accepted.client_id).await;
-    let epoch = claim.map_err(|_| refuse(connect, ProtocolError::Unclaimed))?;
+) -> Result<Dialogue, ProtocolError> {
     let Accepted { client_id, clean_start, expiry, terms, will, connection, server_side } =
         accepted;
     let Admitted { identity, authentication, .. } = admitted;
@@ -148,8 +173,7 @@ async fn attach(
     let attached = router.attach(&mut courier, attach, |session_present, out| {
         session::accepted(terms.version, session_present, &server_side, limits, out);
     });
-    let attached =
-        attached.map_err(|OtherIdentity| refuse(connect, ProtocolError::OtherIdentity))?;
+    let attached = attached.map_err(|OtherIdentity| ProtocolError::OtherIdentity)?;
     courier.counters().connects_accepted.add(1);
     courier.counters().answers_sent.add(1);
     tracing::debug!(
@@ -180,7 +204,7 @@ pub(super) fn poll_packet(
     if Instant::now() >= deadline {
         return Poll::Ready(Err(Unread::TooLate));
     }
-    stream.arm(worker, deadline);
+    stream.arm(deadline);
     let max = worker.shared.connect_bytes_max;
     let mut shared = worker.read_buffer.borrow_mut();
     let mut courier = worker.courier.borrow_mut();
@@ -228,7 +252,7 @@ pub(super) fn poll_packet(
 
 impl Unread {
     /// For the first packet, of which nothing is known.
-    fn failure_unread(self) -> Failure {
+    pub(super) fn failure_unread(self) -> Failure {
         match self {
             Self::NoPacket { error, answer } => refuse_stranger(error.into(), answer),
             Self::TooLate => refuse_stranger(ProtocolError::ConnectTimeout, Vec::new()),

@@ -19,10 +19,7 @@ pub struct Limiter {
 
 /// A connection's place. Dropping it makes room.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) admission: Admission,
-    shared: Arc<super::Shared>,
-}
+pub(super) struct Place(Arc<super::Shared>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admission {
@@ -54,16 +51,17 @@ impl Limiter {
 }
 
 impl Place {
-    pub(super) fn take(shared: &Arc<super::Shared>) -> Self {
+    /// A connection was accepted: its place, and whether that is one within the limit.
+    pub(super) fn take(shared: &Arc<super::Shared>) -> (Self, Admission) {
         shared.router.metrics().connections.add(1);
-        Self { admission: shared.limiter.take(), shared: Arc::clone(shared) }
+        (Self(Arc::clone(shared)), shared.limiter.take())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.router.metrics().connections.subtract(1);
-        self.shared.limiter.count.fetch_sub(1, Ordering::AcqRel);
-        self.shared.limiter.ended.notify_one();
+        self.0.router.metrics().connections.subtract(1);
+        self.0.limiter.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.limiter.ended.notify_one();
     }
 }

@@ -5,16 +5,19 @@
 //! ```
 //! A turn is one poll of the task: it reads once or a few times, routes, answers, and never awaits.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::accept::ListenerFacts;
 use super::goodbye::{GOODBYE, linger, log_unproven, refuse, write_rest};
-use super::handshake::handshake;
+use super::handshake::{Newcomer, Unread};
 use super::input::{Appetite, Left, READ_BYTES, Read, packets};
+use super::limiter::Place;
 use super::pause::{Pause, PauseReason};
 use super::stream::Stream;
 use super::timers::TICK;
@@ -36,12 +39,26 @@ const SCARCE_READ_BYTES: usize = 16 * 1024;
 /// A packet of which more than this has come waits for the rest while memory is scarce.
 const LARGE_PACKET_BYTES: usize = 64 * 1024;
 
+/// The task of one connection, from its first byte to its last.
+///
+/// By hand, since an `async fn` keeps room for each value that one of its steps hands to the next
+/// beside that of the others: it took three times what a connected client needs.
+pub(super) struct Serving(Stage);
+
+enum Stage {
+    Silent(Newcomer),
+    Handshake(Pin<Box<dyn Future<Output = Option<Client>>>>),
+    Turns(Client),
+    Farewell(Pin<Box<dyn Future<Output = ()>>>),
+    Over,
+}
+
 /// A connected client.
-struct Client<'w> {
-    worker: &'w Rc<Worker>,
-    facts: &'w ListenerFacts,
+struct Client {
+    facts: Arc<ListenerFacts>,
     stream: Stream,
-    dialogue: Dialogue,
+    /// Boxed, since the task is aligned to 128 bytes and would have to be that much larger.
+    dialogue: Box<Dialogue>,
     /// Since when output waits for the client to read.
     blocked: Option<Instant>,
     /// Nothing is read until the client has read its answers.
@@ -52,46 +69,101 @@ struct Client<'w> {
     pause_is_told: bool,
     /// Its Keep Alive had run out at the last look.
     overdue: bool,
+    place: Place,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let Arrival { incoming, facts, place } = arrival;
+/// Serves one connection to its end. `None` if it cannot be watched.
+pub(super) fn serve(worker: Rc<Worker>, arrival: Arrival) -> Option<Serving> {
+    let Arrival { incoming, facts, admission, place } = arrival;
     worker.courier.borrow().counters().connections_opened.add(1);
     let peer = incoming.peer();
+    let deadline = Instant::now() + worker.shared.connect_timeout;
     let enlisted = worker.enlist();
-    let (reader, wire) = match incoming.open() {
-        Ok(opened) => opened,
+    match incoming.open() {
+        Ok(reader) => {
+            let stream = Stream::new(reader, enlisted, peer);
+            let newcomer = Newcomer { stream, facts, deadline, admission, place };
+            Some(Serving(Stage::Silent(newcomer)))
+        }
         Err(error) => {
             tracing::warn!(%peer, %error, "cannot watch a new connection");
-            return;
+            None
         }
-    };
-    let mut stream = Stream::new(reader, wire, enlisted, peer);
-    let shaken = Box::pin(handshake(&worker, &mut stream, &facts, place.admission)).await;
-    match shaken {
-        Ok(dialogue) => {
-            let (worker, facts) = (&worker, &*facts);
-            let mut client = Client {
-                worker,
+    }
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.0 {
+                Stage::Silent(newcomer) => {
+                    let first = ready!(newcomer.poll_first(context));
+                    if let Stage::Silent(newcomer) = self.leave() {
+                        self.0 = Stage::Handshake(shake(newcomer, first));
+                    }
+                }
+                Stage::Handshake(handshake) => {
+                    let client = ready!(handshake.as_mut().poll(context));
+                    self.0 = client.map_or(Stage::Over, Stage::Turns);
+                }
+                Stage::Turns(client) => {
+                    let end = ready!(client.poll(context));
+                    if let Stage::Turns(client) = self.leave() {
+                        self.0 = Stage::Farewell(client.finish(end));
+                    }
+                }
+                Stage::Farewell(farewell) => {
+                    ready!(farewell.as_mut().poll(context));
+                    self.0 = Stage::Over;
+                }
+                Stage::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Serving {
+    /// Takes the stage out, for the next one to be made of it.
+    fn leave(&mut self) -> Stage {
+        std::mem::replace(&mut self.0, Stage::Over)
+    }
+}
+
+/// Takes a connection through its handshake. `None`: there is no Session for it, and it is closed.
+fn shake(
+    mut newcomer: Newcomer,
+    first: Result<Vec<u8>, Unread>,
+) -> Pin<Box<dyn Future<Output = Option<Client>>>> {
+    Box::pin(async move {
+        let shaken = match first {
+            Ok(bytes) => newcomer.handshake(bytes).await,
+            Err(unread) => Err(unread.failure_unread()),
+        };
+        let Newcomer { stream, facts, place, .. } = newcomer;
+        match shaken {
+            Ok(dialogue) => Some(Client {
                 facts,
                 stream,
-                dialogue,
+                dialogue: Box::new(dialogue),
                 blocked: None,
                 paused: false,
                 pause: None,
                 pause_is_told: false,
                 overdue: false,
-            };
-            let end = poll_fn(|context| client.poll(context)).await;
-            Box::pin(client.finish(end)).await;
+                place,
+            }),
+            Err(failure) => {
+                Box::pin(refuse(stream, facts, failure)).await;
+                drop(place);
+                None
+            }
         }
-        Err(failure) => Box::pin(refuse(&worker, stream, &facts, failure)).await,
-    }
-    drop(place);
+    })
 }
 
-impl Client<'_> {
+impl Client {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         // A panic is a bug of ours; it costs this client its connection and nobody else anything.
         match catch_unwind(AssertUnwindSafe(|| self.poll_turn(context))) {
@@ -102,34 +174,39 @@ impl Client<'_> {
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.stream.register(context);
-        let worker = self.worker;
+        let worker = Rc::clone(self.stream.worker());
         let mut courier = worker.courier.borrow_mut();
         courier.begin_turn(now());
         worker.look_at_memory(&mut courier);
-        if let Some(end) = self.heed(context, &mut courier) {
+        if let Some(end) = self.heed(&worker, context, &mut courier) {
             return Poll::Ready(end);
         }
         if !self.is_paused() {
-            let read = self.read(context, &mut courier);
+            let read = self.read(&worker, context, &mut courier);
             self.stream.account(self.dialogue.connection.memory_bytes());
             if let Err(end) = read {
                 return Poll::Ready(end);
             }
         }
         // After the read: what came in time counts, even if this task comes late to it.
-        if let Some(end) = self.check_deadlines(courier.now().monotonic) {
+        if let Some(end) = self.check_deadlines(&worker, courier.now().monotonic) {
             return Poll::Ready(end);
         }
         if self.dialogue.replaying {
-            self.replay(context, &mut courier);
+            self.replay(&worker, context, &mut courier);
         }
         Poll::Pending
     }
 
     /// Does what others woke the task for.
-    fn heed(&mut self, context: &mut Context<'_>, courier: &mut Courier) -> Option<End> {
+    fn heed(
+        &mut self,
+        worker: &Worker,
+        context: &mut Context<'_>,
+        courier: &mut Courier,
+    ) -> Option<End> {
         let flags = self.stream.flags();
-        let router = &self.worker.shared.router;
+        let router = &worker.shared.router;
         if flags.has(Flags::SUPERSEDED) {
             return Some(End::Superseded);
         }
@@ -168,15 +245,15 @@ impl Client<'_> {
     }
 
     /// Ends the connection if a deadline has passed, else asks to be woken at the next one.
-    fn check_deadlines(&mut self, now: Instant) -> Option<End> {
-        let stalled = self.blocked.map(|since| since + self.worker.shared.stall_timeout);
+    fn check_deadlines(&mut self, worker: &Worker, now: Instant) -> Option<End> {
+        let stalled = self.blocked.map(|since| since + worker.shared.stall_timeout);
         if stalled.is_some_and(|deadline| deadline <= now) {
             return Some(ProtocolError::Stalled.into());
         }
         let pause_ends = self.pause.as_mut().map(|pause| {
-            let worker = &self.worker.shared;
-            let owes = worker.router.awaits_acknowledgement(&self.dialogue.attachment);
-            pause.deadline(owes, worker.stall_timeout, now)
+            let shared = &worker.shared;
+            let owes = shared.router.awaits_acknowledgement(&self.dialogue.attachment);
+            pause.deadline(owes, shared.stall_timeout, now)
         });
         if pause_ends.is_some_and(|deadline| deadline <= now) {
             return Some(ProtocolError::MemoryFull.into());
@@ -195,14 +272,18 @@ impl Client<'_> {
         }
         self.overdue = overdue;
         if let Some(next) = stalled.into_iter().chain(look).chain(silent).min() {
-            self.stream.arm(self.worker, next);
+            self.stream.arm(next);
         }
         None
     }
 
     /// Reads and handles packets until nothing is left or the turn is over.
-    fn read(&mut self, context: &mut Context<'_>, courier: &mut Courier) -> Result<(), End> {
-        let worker = self.worker;
+    fn read(
+        &mut self,
+        worker: &Worker,
+        context: &mut Context<'_>,
+        courier: &mut Courier,
+    ) -> Result<(), End> {
         let mut shared = worker.read_buffer.borrow_mut();
         let scarce = courier.memory() != Memory::Enough;
         let most = if scarce { SCARCE_READ_BYTES } else { shared.len() };
@@ -211,7 +292,7 @@ impl Client<'_> {
         loop {
             let appetite = if self.stream.input().has_fresh() {
                 let bytes = self.stream.input().take();
-                let left = self.packets(&bytes, courier)?;
+                let left = self.packets(worker, &bytes, courier)?;
                 self.stream.input().keep_own(bytes, left, courier);
                 left.appetite
             } else {
@@ -229,7 +310,7 @@ impl Client<'_> {
                         total += read;
                         courier.counters().bytes_received.add(read as u64);
                         let bytes = shared.get(..filled).unwrap_or_default();
-                        let left = self.packets(bytes, courier)?;
+                        let left = self.packets(worker, bytes, courier)?;
                         self.stream.input().keep(bytes, left, courier);
                         left.appetite
                     }
@@ -251,8 +332,13 @@ impl Client<'_> {
     }
 
     /// Handles each whole packet of `bytes` and appends the answers.
-    fn packets(&mut self, bytes: &[u8], courier: &mut Courier) -> Result<Left, End> {
-        let router = &*self.worker.shared.router;
+    fn packets(
+        &mut self,
+        worker: &Worker,
+        bytes: &[u8],
+        courier: &mut Courier,
+    ) -> Result<Left, End> {
+        let router = &*worker.shared.router;
         let max = router.limits().session.packet_bytes_max;
         let version = self.dialogue.connection.version;
         let mut answers = Answers {
@@ -305,7 +391,7 @@ impl Client<'_> {
         if received > 0 {
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
-        self.answer(answers, courier)?;
+        self.answer(worker, answers, courier)?;
         if let Some(episode) = withheld {
             self.begin_pause(PauseReason::Filling, episode, courier);
         }
@@ -323,15 +409,20 @@ impl Client<'_> {
             return;
         }
         let (peer, client_id) = (self.stream.peer(), self.dialogue.attachment.client_id().as_str());
-        self.worker.log.line(|suppressed| {
+        self.stream.worker().log.line(|suppressed| {
             tracing::info!(%peer, client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
         });
     }
 
-    fn answer(&mut self, answers: Answers, courier: &mut Courier) -> Result<(), End> {
+    fn answer(
+        &mut self,
+        worker: &Worker,
+        answers: Answers,
+        courier: &mut Courier,
+    ) -> Result<(), End> {
         let Answers { bytes, commit, acknowledged } = answers;
         if !bytes.is_empty() || acknowledged {
-            let router = &self.worker.shared.router;
+            let router = &worker.shared.router;
             let answered = router.answer(courier, &self.dialogue.attachment, &bytes, commit);
             self.paused = answered.ok_or(End::Superseded)?;
         }
@@ -339,8 +430,8 @@ impl Client<'_> {
         Ok(())
     }
 
-    fn replay(&mut self, context: &Context<'_>, courier: &mut Courier) {
-        match self.worker.shared.router.replay(courier, &self.dialogue.attachment) {
+    fn replay(&mut self, worker: &Worker, context: &Context<'_>, courier: &mut Courier) {
+        match worker.shared.router.replay(courier, &self.dialogue.attachment) {
             Step::More => context.waker().wake_by_ref(),
             Step::Wait => {}
             Step::Done => self.dialogue.replaying = false,
@@ -348,40 +439,44 @@ impl Client<'_> {
     }
 
     /// Ends the connection: the Session is left first, so that nothing more is delivered to it.
-    async fn finish(self, end: End) {
+    fn finish(self, end: End) -> Pin<Box<dyn Future<Output = ()>>> {
         let (ending, goodbye) = end.ending(&self.dialogue.connection);
         let patience = match &end {
             End::Farewell(_) | End::Closed => None,
             End::Superseded | End::Protocol(_) | End::Unproven(_) => Some(GOODBYE),
-            End::Shutdown => Some(self.worker.patience.get()),
+            End::Shutdown => Some(self.stream.worker().patience.get()),
         };
         self.log(&end);
-        let Self { worker, mut stream, dialogue, .. } = self;
-        let left = poll_fn(|context| {
-            let mut courier = worker.courier.borrow_mut();
-            courier.begin_turn(now());
-            let router = &worker.shared.router;
-            match router.leave(&mut courier, &dialogue.attachment, ending, &goodbye) {
-                Leave::Busy => {
-                    context.waker().wake_by_ref();
-                    Poll::Pending
+        let Self { mut stream, dialogue, place, .. } = self;
+        let worker = Rc::clone(stream.worker());
+        Box::pin(async move {
+            let left = poll_fn(|context| {
+                let mut courier = worker.courier.borrow_mut();
+                courier.begin_turn(now());
+                let router = &worker.shared.router;
+                match router.leave(&mut courier, &dialogue.attachment, ending, &goodbye) {
+                    Leave::Busy => {
+                        context.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Leave::Superseded => Poll::Ready(None),
+                    Leave::Left(leaving) => Poll::Ready(Some(leaving)),
                 }
-                Leave::Superseded => Poll::Ready(None),
-                Leave::Left(leaving) => Poll::Ready(Some(leaving)),
+            })
+            .await;
+            if left.is_some() && !goodbye.is_empty() {
+                worker.courier.borrow().counters().answers_sent.add(1);
             }
+            let Some(patience) = patience else { return };
+            if let Some(leaving) = left
+                && !write_rest(&worker, &mut stream, leaving, patience).await
+            {
+                return;
+            }
+            stream.wire().shutdown();
+            linger(&worker, &mut stream).await;
+            drop(place);
         })
-        .await;
-        if left.is_some() && !goodbye.is_empty() {
-            worker.courier.borrow().counters().answers_sent.add(1);
-        }
-        let Some(patience) = patience else { return };
-        if let Some(leaving) = left
-            && !write_rest(worker, &mut stream, leaving, patience).await
-        {
-            return;
-        }
-        stream.wire().shutdown();
-        linger(worker, &mut stream).await;
     }
 
     fn log(&self, end: &End) {
@@ -390,14 +485,14 @@ impl Client<'_> {
         let (peer, listener) = (self.stream.peer(), &self.facts.name);
         match end {
             End::Protocol(error) => {
-                self.worker.courier.borrow().counters().protocol_errors.add(1);
+                self.stream.worker().courier.borrow().counters().protocol_errors.add(1);
                 let reason = error.reason();
-                self.worker.log.line(|suppressed| {
+                self.stream.worker().log.line(|suppressed| {
                     tracing::info!(listener, %peer, client_id, code = format_args!("0x{:02x}", reason.value()), %error, suppressed, "closed a client");
                 });
             }
             End::Unproven(rejected) => {
-                log_unproven(self.worker, listener, peer, client_id, rejected);
+                log_unproven(self.stream.worker(), listener, peer, client_id, rejected);
             }
             End::Farewell(_) | End::Closed | End::Superseded | End::Shutdown => {
                 tracing::debug!(listener, %peer, client_id, end = ?end, "disconnected");
@@ -411,4 +506,16 @@ fn may_stay(packet: &Packet<'_>) -> bool {
     let Packet::Publish(publish) = packet else { return false };
     let retained = publish.retain && !publish.payload.is_empty();
     retained || publish.delivery.qos() > QoS::AtMostOnce
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Beside 104 bytes of tokio's, and all together a multiple of 128.
+    #[test]
+    fn the_task_of_an_idle_connection_is_small() {
+        assert!(size_of::<Serving>() <= 256 - 104, "{}", size_of::<Serving>());
+        assert!(size_of::<Dialogue>() <= 120, "{}", size_of::<Dialogue>());
+    }
 }

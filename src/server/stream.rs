@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -19,7 +20,6 @@ const CONNECTION_BYTES: usize = 1_536;
 #[derive(Debug)]
 pub(super) struct Stream {
     reader: Reader,
-    wire: Arc<dyn Wire>,
     enlisted: Enlisted,
     input: Input,
     peer: SocketAddr,
@@ -30,24 +30,23 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(
-        reader: Reader,
-        wire: Arc<dyn Wire>,
-        enlisted: Enlisted,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(reader: Reader, enlisted: Enlisted, peer: SocketAddr) -> Self {
         let (input, armed, accounted) = (Input::default(), None, 0);
-        let mut stream = Self { reader, wire, enlisted, input, peer, armed, accounted };
+        let mut stream = Self { reader, enlisted, input, peer, armed, accounted };
         stream.account(0);
         stream
     }
 
     pub(super) fn wire(&self) -> Arc<dyn Wire> {
-        Arc::clone(&self.wire)
+        self.reader.wire()
     }
 
     pub(super) fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.enlisted.signal)
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        self.enlisted.worker()
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
@@ -81,9 +80,10 @@ impl Stream {
     }
 
     /// Asks to be woken at a deadline, unless that will happen earlier anyway.
-    pub(super) fn arm(&mut self, worker: &Worker, deadline: Instant) {
+    pub(super) fn arm(&mut self, deadline: Instant) {
         if self.armed.is_none_or(|armed| armed > deadline + TICK) {
-            let at = worker.wheel.borrow_mut().wake_at(deadline, &self.enlisted.signal);
+            let at =
+                self.enlisted.worker().wheel.borrow_mut().wake_at(deadline, &self.enlisted.signal);
             self.armed = Some(at);
         }
     }

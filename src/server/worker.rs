@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 use super::Shared;
 use super::accept::ListenerFacts;
 use super::input::READ_BYTES;
-use super::limiter::Place;
+use super::limiter::{Admission, Place};
 use super::log_limit::LogLimit;
 use super::session_task;
 use super::sys_topics::SysTopics;
@@ -40,6 +40,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Arrival {
     pub(super) incoming: Incoming,
     pub(super) facts: Arc<ListenerFacts>,
+    pub(super) admission: Admission,
     pub(super) place: Place,
 }
 
@@ -156,7 +157,9 @@ impl Worker {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(arrival) => {
-                    spawn_local(session_task::serve(Rc::clone(&self), arrival));
+                    if let Some(serving) = session_task::serve(Rc::clone(&self), arrival) {
+                        spawn_local(serving);
+                    }
                 }
                 Command::Stop { patience } => {
                     commands.close();
@@ -265,7 +268,7 @@ impl Worker {
 }
 
 impl Enlisted {
-    pub(super) fn worker(&self) -> &Worker {
+    pub(super) fn worker(&self) -> &Rc<Worker> {
         &self.worker
     }
 }

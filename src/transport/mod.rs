@@ -1,7 +1,7 @@
 //! The doors a client may come through: the contract of a transport, and the engines behind it.
 //!
 //! A [`Door`] listens and gives [`Incoming`] connections; one is opened on the worker that will
-//! serve it and becomes a [`Reader`], owned by the connection's task, and a [`Wire`] that anybody
+//! serve it and becomes a [`Reader`], owned by the connection's task, and gives a [`Wire`] that anybody
 //! may write to. A Session cannot tell which door its client used.
 
 mod tcp;
@@ -32,7 +32,7 @@ pub enum Incoming {
 /// The reading half of a connection.
 #[derive(Debug)]
 pub enum Reader {
-    Tcp(tokio::net::tcp::OwnedReadHalf),
+    Tcp(Arc<tcp::TcpConnection>),
 }
 
 impl Door {
@@ -79,9 +79,19 @@ impl Incoming {
     ///
     /// # Errors
     /// If the kernel gives no more to watch.
-    pub fn open(self) -> io::Result<(Reader, Arc<dyn Wire>)> {
+    pub fn open(self) -> io::Result<Reader> {
         match self {
             Self::Tcp(incoming) => incoming.open(),
+        }
+    }
+}
+
+impl Reader {
+    /// The writing half of the same connection.
+    #[must_use]
+    pub fn wire(&self) -> Arc<dyn Wire> {
+        match self {
+            Self::Tcp(connection) => Arc::<tcp::TcpConnection>::clone(connection),
         }
     }
 }
@@ -93,7 +103,7 @@ impl AsyncRead for Reader {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Tcp(connection) => connection.poll_read(context, buffer),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Plain TCP.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{Interest, ReadBuf};
 
 use super::Reader;
 use crate::router::Wire;
@@ -27,8 +26,9 @@ pub struct TcpIncoming {
     pub(super) peer: SocketAddr,
 }
 
+/// Both halves of a connection: one reads, anybody writes.
 #[derive(Debug)]
-struct TcpWire(OwnedWriteHalf);
+pub struct TcpConnection(tokio::net::TcpStream);
 
 impl TcpDoor {
     pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
@@ -63,13 +63,49 @@ impl TcpDoor {
 }
 
 impl TcpIncoming {
-    pub(super) fn open(self) -> io::Result<(Reader, Arc<dyn Wire>)> {
-        let (reader, writer) = tokio::net::TcpStream::from_std(self.stream)?.into_split();
-        Ok((Reader::Tcp(reader), Arc::new(TcpWire(writer))))
+    pub(super) fn open(self) -> io::Result<Reader> {
+        let stream = tokio::net::TcpStream::from_std(self.stream)?;
+        Ok(Reader::Tcp(Arc::new(TcpConnection(stream))))
     }
 }
 
-impl Wire for TcpWire {
+impl TcpConnection {
+    /// Reads once. Not tokio's own, which asks for a stream or a half of it that nobody else has,
+    /// and a half for each is an allocation for each.
+    pub(super) fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            let place = buffer.initialize_unfilled();
+            let (room, mut read) = (place.len(), 0);
+            let tried = self.0.try_io(Interest::READABLE, || {
+                read = (&*SockRef::from(&self.0)).read(place)?;
+                // Less than there is room for is all there was: like tokio, this knows without
+                // a second call that the next one would block.
+                if (1..room).contains(&read) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            match tried {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read == 0 => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                Ok(()) | Err(_) => {
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl Wire for TcpConnection {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             // `send` costs less than a `writev` of one slice.
@@ -79,11 +115,11 @@ impl Wire for TcpWire {
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_ref().poll_write_ready(context)
+        self.0.poll_write_ready(context)
     }
 
     fn shutdown(&self) {
         // A connection that is gone already needs no goodbye.
-        let _ = SockRef::from(self.0.as_ref()).shutdown(Shutdown::Write);
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Write);
     }
 }
