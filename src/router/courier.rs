@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::metrics::Counters;
 use crate::session::{DropReason, Effects};
 use crate::time::Now;
+use crate::topic::TopicName;
 
 /// One worker's: the moment it works at, its match cache, its dirty list and its spare buffers.
 #[derive(Debug)]
@@ -119,6 +120,13 @@ impl Courier {
         if list.is_empty() {
             self.flusher = Some(flusher.clone());
         }
+    }
+
+    /// The Topic Name of these bytes, if the worker has met it lately: a publisher of many topics
+    /// then has none of them made anew for each of its messages.
+    #[must_use]
+    pub fn known_name(&self, topic: &[u8]) -> Option<TopicName> {
+        self.cache.name(str::from_utf8(topic).ok()?)
     }
 
     /// Counts a PUBLISH that came in. One that is handed to [`super::Router::publish`] is counted

@@ -59,6 +59,8 @@ struct Set {
 #[derive(Debug)]
 struct Place {
     topic: Text,
+    /// The name, from the second message on: a topic that comes once is let go of without it.
+    name: Option<TopicName>,
     known: Remembered,
 }
 
@@ -81,16 +83,30 @@ impl MatchCache {
         {
             return Rc::clone(&known.matches);
         }
-        let hash = self.hasher.hash_one(topic.as_str().as_bytes());
-        let set = self.sets.get(set_of(hash, self.sets.len()));
-        let own = set.and_then(|set| set.position(tag_of(hash), topic));
-        let known = match set.zip(own).and_then(|(set, place)| set.known(place)) {
+        let hash = self.hash(topic.as_str());
+        let count = self.sets.len();
+        let mut set = self.sets.get_mut(set_of(hash, count));
+        let own = set.as_ref().and_then(|set| set.position(tag_of(hash), topic.as_str()));
+        let place = set.as_mut().zip(own).and_then(|(set, place)| set.place_mut(place));
+        let known = match place.map(|place| place.known_as(topic)) {
             Some(known) if tree.is_current(known.epoch) => known.clone(),
             Some(_) | None => self.match_anew(hash, topic, own, tree),
         };
         let matches = Rc::clone(&known.matches);
         self.latest = Some((topic.clone(), known));
         matches
+    }
+
+    /// The Topic Name of this text, if it came more than once lately.
+    pub(super) fn name(&self, text: &str) -> Option<TopicName> {
+        let hash = self.hash(text);
+        let set = self.sets.get(set_of(hash, self.sets.len()))?;
+        let place = set.position(tag_of(hash), text)?;
+        set.places.get(place)?.as_ref()?.name.clone()
+    }
+
+    fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text.as_bytes())
     }
 
     /// Shares the takers of the topic before, if this one's are the same: many topics with one taker
@@ -121,7 +137,8 @@ impl MatchCache {
         self.takers += matches.len();
         let known = Remembered { epoch, matches: self.share(matches) };
         let text = Text::from_slice(topic.as_str().as_bytes());
-        self.put(hash, Place { topic: text, known: known.clone() });
+        let name = own.map(|_| topic.clone());
+        self.put(hash, Place { topic: text, name, known: known.clone() });
         known
     }
 
@@ -154,17 +171,25 @@ impl MatchCache {
     }
 }
 
+impl Place {
+    /// What is remembered, and the name from now on.
+    fn known_as(&mut self, topic: &TopicName) -> &Remembered {
+        self.name.get_or_insert_with(|| topic.clone());
+        &self.known
+    }
+}
+
 impl Set {
-    fn position(&self, tag: u32, topic: &TopicName) -> Option<usize> {
+    fn position(&self, tag: u32, topic: &str) -> Option<usize> {
         let places = self.tags.iter().zip(&self.places);
         places.into_iter().position(|(other, place)| {
             let place = place.as_ref().filter(|_| *other == tag);
-            place.is_some_and(|place| place.topic.as_slice() == topic.as_str().as_bytes())
+            place.is_some_and(|place| place.topic.as_slice() == topic.as_bytes())
         })
     }
 
-    fn known(&self, place: usize) -> Option<&Remembered> {
-        self.places.get(place)?.as_ref().map(|place| &place.known)
+    fn place_mut(&mut self, place: usize) -> Option<&mut Place> {
+        self.places.get_mut(place)?.as_mut()
     }
 
     fn is_full(&self) -> bool {
@@ -220,9 +245,9 @@ mod tests {
     }
 
     fn has(cache: &MatchCache, topic: &TopicName) -> bool {
-        let hash = cache.hasher.hash_one(topic.as_str().as_bytes());
+        let hash = cache.hash(topic.as_str());
         let set = cache.sets.get(set_of(hash, cache.sets.len()));
-        set.is_some_and(|set| set.position(tag_of(hash), topic).is_some())
+        set.is_some_and(|set| set.position(tag_of(hash), topic.as_str()).is_some())
     }
 
     fn remembered(cache: &MatchCache) -> usize {
@@ -254,12 +279,27 @@ mod tests {
     fn a_topic_has_one_place_however_often_it_is_matched() {
         let (tree, topics, mut cache) = (nobody(), topics(100), MatchCache::default());
         for topic in topics.iter().cycle().take(1_000) {
-            let hash = cache.hasher.hash_one(topic.as_str().as_bytes());
+            let hash = cache.hash(topic.as_str());
             let set = cache.sets.get(set_of(hash, cache.sets.len()));
-            let own = set.and_then(|set| set.position(tag_of(hash), topic));
+            let own = set.and_then(|set| set.position(tag_of(hash), topic.as_str()));
             cache.match_anew(hash, topic, own, &tree);
         }
 
         assert_eq!(remembered(&cache), 100);
+    }
+
+    #[test]
+    fn the_name_of_a_topic_is_there_from_its_second_message_on() {
+        let (tree, topics, mut cache) = (nobody(), topics(3), MatchCache::default());
+        let [often, once, never] = &topics[..] else { panic!("{topics:?}") };
+        for topic in [often, once, &TopicName::parse(often.as_str()).unwrap()] {
+            cache.look_up(topic, &tree);
+        }
+
+        let second = cache.name(often.as_str()).unwrap();
+
+        assert_eq!(second, *often);
+        assert!(!second.ptr_eq(often));
+        assert_eq!([once, never].map(|topic| cache.name(topic.as_str())), [None, None]);
     }
 }

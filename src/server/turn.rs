@@ -215,7 +215,8 @@ impl Turn<'_> {
         let connection = &mut self.dialogue.connection;
         let version = connection.version;
         let is_v5 = version.is_v5();
-        let inbound = connection.publish(publish, limits)?;
+        let courier = &*self.courier;
+        let inbound = connection.publish(publish, limits, |topic| courier.known_name(topic))?;
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
             let receipt = self.router.receive_publish(self.courier, &self.dialogue.attachment, id);
             let receipt = receipt.ok_or(End::Superseded)?;

@@ -134,7 +134,8 @@ impl Connection {
         goodbye(self.version, self.maximum_packet_size, error)
     }
 
-    /// Checks a PUBLISH.
+    /// Checks a PUBLISH. `remembered` finds the Topic Name of a text that somebody has already: it
+    /// need not be made again.
     ///
     /// # Errors
     /// Ends the connection.
@@ -142,6 +143,7 @@ impl Connection {
         &mut self,
         publish: &Publish<'_>,
         limits: &Limits,
+        remembered: impl FnOnce(&[u8]) -> Option<TopicName>,
     ) -> Result<Inbound<'_>, ProtocolError> {
         if !publish.properties.subscription_ids.is_empty() {
             return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
@@ -154,7 +156,7 @@ impl Connection {
         let known = match publish.properties.topic_alias {
             Some(alias) if publish.topic.is_empty() => self.aliases.topic(alias)?,
             alias => {
-                let known = self.known(publish.topic, limits)?;
+                let known = self.known(publish.topic, limits, remembered)?;
                 if let Some(alias) = alias {
                     self.aliases.set(alias, known.clone())?;
                 }
@@ -166,10 +168,18 @@ impl Connection {
         Ok(Inbound { topic: &known.name, refusal })
     }
 
-    fn known(&mut self, topic: &[u8], limits: &Limits) -> Result<KnownTopic, ProtocolError> {
+    fn known(
+        &mut self,
+        topic: &[u8],
+        limits: &Limits,
+        remembered: impl FnOnce(&[u8]) -> Option<TopicName>,
+    ) -> Result<KnownTopic, ProtocolError> {
         match self.topic.take() {
             Some(known) if known.name.as_str().as_bytes() == topic => Ok(known),
-            _ => KnownTopic::learn(topic, limits),
+            _ => match remembered(topic) {
+                Some(name) => KnownTopic::of(name, limits),
+                None => KnownTopic::learn(topic, limits),
+            },
         }
     }
 
@@ -286,7 +296,10 @@ impl KnownTopic {
         if topic.len() > max {
             return Err(ProtocolError::TopicNameTooLong { max });
         }
-        let name = TopicName::from_utf8(topic)?; // [MQTT-3.3.2-2]
+        Self::of(TopicName::from_utf8(topic)?, limits) // [MQTT-3.3.2-2]
+    }
+
+    fn of(name: TopicName, limits: &Limits) -> Result<Self, ProtocolError> {
         check_topic_limits(&name, limits)?;
         let reserved = reserved(&name);
         Ok(Self { name, reserved })

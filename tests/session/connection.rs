@@ -10,10 +10,10 @@ use dunlin::packet::{
     UserProperties, frame,
 };
 use dunlin::session::{Connection, Farewell, KeepAlive, ProtocolError, Refusal, WillFate};
-use dunlin::topic::TopicNameError;
+use dunlin::topic::{TopicName, TopicNameError};
 
 use crate::support::{
-    V5, V31, V311, accepted, connect, expiry, id, limits, seconds, subscription_id,
+    V5, V31, V311, accepted, connect, expiry, id, limits, seconds, subscription_id, unheard_of,
 };
 
 fn connection(version: ProtocolVersion) -> Connection {
@@ -49,26 +49,43 @@ fn exactly_once(value: u16) -> Delivery {
 fn the_topic_of_the_last_publish_is_not_checked_again() {
     let mut connection = connection(V5);
     let publish_a = publish("a/b", Delivery::AtMostOnce);
-    let first = connection.publish(&publish_a, &limits()).unwrap().topic.clone();
+    let first = connection.publish(&publish_a, &limits(), unheard_of).unwrap().topic.clone();
 
-    let second = connection.publish(&publish_a, &limits()).unwrap().topic.clone();
+    let second = connection.publish(&publish_a, &limits(), unheard_of).unwrap().topic.clone();
     let other = publish("a/c", Delivery::AtMostOnce);
-    let third = connection.publish(&other, &limits()).unwrap().topic.clone();
+    let third = connection.publish(&other, &limits(), unheard_of).unwrap().topic.clone();
 
     assert!(first.ptr_eq(&second));
     assert_eq!(third.as_str(), "a/c");
 }
 
 #[test]
+fn a_name_that_somebody_remembers_is_not_made_again_but_has_to_be_allowed() {
+    let mut connection = connection(V5);
+    let deep = "a".to_owned() + &"/a".repeat(limits().topic_levels_max);
+    let [allowed, reserved, deep] =
+        ["a/b", "$SYS/a", &deep].map(|text| TopicName::parse(text).unwrap());
+    let mut heard = |name: &TopicName| {
+        let publish = publish(name.as_str(), Delivery::AtMostOnce);
+        let inbound = connection.publish(&publish, &limits(), |_| Some(name.clone()))?;
+        Ok::<_, ProtocolError>((inbound.topic.ptr_eq(name), inbound.refusal))
+    };
+
+    assert_eq!(heard(&allowed).unwrap(), (true, None));
+    assert_eq!(heard(&reserved).unwrap(), (true, Some(Refusal::ReservedTopic("$SYS"))));
+    assert!(matches!(heard(&deep), Err(ProtocolError::TopicNameTooDeep { .. })));
+}
+
+#[test]
 fn a_topic_that_is_wrong_leaves_nothing_of_the_one_before() {
     let mut connection = connection(V5);
     let good = publish("a/b", Delivery::AtMostOnce);
-    connection.publish(&good, &limits()).unwrap();
+    connection.publish(&good, &limits(), unheard_of).unwrap();
 
     let wrong = publish("a/#", Delivery::AtMostOnce);
-    assert!(connection.publish(&wrong, &limits()).is_err());
+    assert!(connection.publish(&wrong, &limits(), unheard_of).is_err());
 
-    let inbound = connection.publish(&good, &limits()).unwrap();
+    let inbound = connection.publish(&good, &limits(), unheard_of).unwrap();
     assert_eq!(inbound.topic.as_str(), "a/b");
 }
 
@@ -80,13 +97,17 @@ fn topics_of_the_server_are_refused_each_time_and_the_connection_goes_on() {
         {
             for _ in 0..2 {
                 let reserved = publish(topic, Delivery::AtMostOnce);
-                let inbound = connection.publish(&reserved, &limits()).unwrap();
+                let inbound = connection.publish(&reserved, &limits(), unheard_of).unwrap();
                 assert_eq!(inbound.refusal, Some(Refusal::ReservedTopic(level)));
             }
         }
         for topic in ["$SYSTEM/x", "$other", "a/$SYS"] {
             let free = publish(topic, Delivery::AtMostOnce);
-            assert_eq!(connection.publish(&free, &limits()).unwrap().refusal, None, "{topic}");
+            assert_eq!(
+                connection.publish(&free, &limits(), unheard_of).unwrap().refusal,
+                None,
+                "{topic}"
+            );
         }
     }
 }
@@ -107,7 +128,7 @@ fn a_topic_name_that_is_none_ends_the_connection() {
         let mut wrong = publish("", Delivery::AtMostOnce);
         wrong.topic = topic;
 
-        let error = connection(V5).publish(&wrong, &limits()).unwrap_err();
+        let error = connection(V5).publish(&wrong, &limits(), unheard_of).unwrap_err();
 
         assert_eq!(error.reason(), reason, "{error}");
     }
@@ -119,7 +140,10 @@ fn a_topic_name_may_be_as_long_and_as_deep_as_the_limits() {
     for topic in [&longest, "1/2/3/4/5"] {
         let good = publish(topic, Delivery::AtMostOnce);
 
-        assert_eq!(connection(V5).publish(&good, &limits()).unwrap().topic.as_str(), topic);
+        assert_eq!(
+            connection(V5).publish(&good, &limits(), unheard_of).unwrap().topic.as_str(),
+            topic
+        );
     }
 }
 
@@ -130,7 +154,7 @@ fn a_topic_alias_beyond_the_maximum_is_refused() {
         let mut aliased = publish("a", Delivery::AtMostOnce);
         aliased.properties.topic_alias = Some(alias);
 
-        let error = connection(V5).publish(&aliased, &limits()).unwrap_err();
+        let error = connection(V5).publish(&aliased, &limits(), unheard_of).unwrap_err();
 
         assert_eq!(error, ProtocolError::TopicAlias { alias, maximum: 4 });
         assert_eq!(error.reason(), ReasonCode::TopicAliasInvalid);
@@ -144,7 +168,9 @@ fn a_topic_alias_stands_for_the_topic_it_was_given_last() {
     let mut told = |topic: &'static str| {
         let mut aliased = publish(topic, Delivery::AtMostOnce);
         aliased.properties.topic_alias = Some(4);
-        connection.publish(&aliased, &limits()).map(|inbound| inbound.topic.as_str().to_owned())
+        connection
+            .publish(&aliased, &limits(), unheard_of)
+            .map(|inbound| inbound.topic.as_str().to_owned())
     };
 
     let nothing = told("").unwrap_err();
@@ -161,7 +187,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
     let mut wrong = publish("a", Delivery::AtMostOnce);
     wrong.properties.subscription_ids = SubscriptionIds::from_slice(&ids);
 
-    let error = connection(V5).publish(&wrong, &limits()).unwrap_err();
+    let error = connection(V5).publish(&wrong, &limits(), unheard_of).unwrap_err();
 
     assert_eq!(error, ProtocolError::SubscriptionIdFromClient);
     assert_eq!(error.reason(), ReasonCode::ProtocolError);
@@ -173,11 +199,12 @@ fn a_5_0_client_beyond_the_receive_maximum_is_closed_with_0x93() {
     let mut connection = connection(V5);
     for value in 1..=4 {
         let delivery = if value % 2 == 0 { at_least_once(value) } else { exactly_once(value) };
-        connection.publish(&publish("a", delivery), &limits()).unwrap();
+        connection.publish(&publish("a", delivery), &limits(), unheard_of).unwrap();
     }
 
-    connection.publish(&publish("a", Delivery::AtMostOnce), &limits()).unwrap();
-    let error = connection.publish(&publish("a", at_least_once(5)), &limits()).unwrap_err();
+    connection.publish(&publish("a", Delivery::AtMostOnce), &limits(), unheard_of).unwrap();
+    let error =
+        connection.publish(&publish("a", at_least_once(5)), &limits(), unheard_of).unwrap_err();
 
     assert_eq!(error, ProtocolError::ReceiveMaximum { max: 4 });
     assert_eq!(error.reason(), ReasonCode::ReceiveMaximumExceeded);
@@ -188,13 +215,13 @@ fn a_5_0_client_beyond_the_receive_maximum_is_closed_with_0x93() {
 fn what_is_settled_no_longer_counts_against_the_receive_maximum() {
     let mut connection = connection(V5);
     for value in 1..=4 {
-        connection.publish(&publish("a", exactly_once(value)), &limits()).unwrap();
+        connection.publish(&publish("a", exactly_once(value)), &limits(), unheard_of).unwrap();
     }
 
     connection.settled_one();
 
-    connection.publish(&publish("a", at_least_once(5)), &limits()).unwrap();
-    assert!(connection.publish(&publish("a", at_least_once(6)), &limits()).is_err());
+    connection.publish(&publish("a", at_least_once(5)), &limits(), unheard_of).unwrap();
+    assert!(connection.publish(&publish("a", at_least_once(6)), &limits(), unheard_of).is_err());
 }
 
 #[test]
@@ -205,7 +232,7 @@ fn settling_more_than_was_open_gives_no_extra_room() {
 
     let taken = (1..=10)
         .take_while(|value| {
-            connection.publish(&publish("a", at_least_once(*value)), &limits()).is_ok()
+            connection.publish(&publish("a", at_least_once(*value)), &limits(), unheard_of).is_ok()
         })
         .count();
 
@@ -218,7 +245,7 @@ fn clients_before_5_0_know_no_receive_maximum() {
         let mut connection = connection(version);
 
         for value in 1..=u16::MAX {
-            connection.publish(&publish("a", exactly_once(value)), &limits()).unwrap();
+            connection.publish(&publish("a", exactly_once(value)), &limits(), unheard_of).unwrap();
         }
     }
 }

@@ -12,7 +12,7 @@ use dunlin::session::{
 
 use crate::connack::with_connack;
 use crate::support::{
-    V5, V31, V311, client_id, connect, id, limits, subscription_id, will as will_on,
+    V5, V31, V311, client_id, connect, id, limits, subscription_id, unheard_of, will as will_on,
 };
 
 const ALL: [ProtocolVersion; 3] = [V31, V311, V5];
@@ -55,7 +55,7 @@ fn published(
     };
     let properties = PublishProperties::default();
     let publish = Publish { delivery, retain, topic: b"a", properties, payload: b"21.5" };
-    connection(version, features).publish(&publish, &limits()).map(drop)
+    connection(version, features).publish(&publish, &limits(), unheard_of).map(drop)
 }
 
 fn subscribed(

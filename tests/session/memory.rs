@@ -7,7 +7,7 @@ use dunlin::session::{Connection, Effects, Session, Will};
 
 use crate::support::{
     Desk, V5, accepted, client_id, connect, expiry, filter, id, limits, message, seconds,
-    subscription, terms,
+    subscription, terms, unheard_of,
 };
 
 /// Of a Session alone, as measured.
@@ -128,7 +128,7 @@ fn publish(connection: &mut Connection, topic: &str, topic_alias: Option<u16>) {
         properties: PublishProperties { topic_alias, ..PublishProperties::default() },
         payload: b"",
     };
-    connection.publish(&publish, &limits()).unwrap();
+    connection.publish(&publish, &limits(), unheard_of).unwrap();
 }
 
 #[test]

@@ -50,6 +50,11 @@ pub(crate) fn filter(text: &str) -> SubscriptionFilter {
 }
 
 /// Small enough to be reached, large enough not to be met by accident.
+/// Nobody has any Topic Name already.
+pub(crate) fn unheard_of(_: &[u8]) -> Option<TopicName> {
+    None
+}
+
 pub(crate) fn limits() -> Limits {
     Limits {
         inflight_max: nonzero(64),

@@ -622,7 +622,9 @@ impl Turn<'_> {
         let Dialogue { attachment, connection, .. } = &mut *self.dialogue;
         let version = connection.version;
         let limits = &broker.router.limits().session;
-        let inbound = connection.publish(publish, limits).unwrap();
+        let courier = &broker.courier;
+        let inbound =
+            connection.publish(publish, limits, |topic| courier.known_name(topic)).unwrap();
         let mut commit = CommitNumber::NONE;
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
             let receipt = broker.router.receive_publish(&mut broker.courier, attachment, id);
