@@ -41,9 +41,13 @@ impl Broker {
 
     /// The same, with this text as its configuration file; if that has listeners, on these alone.
     pub(crate) fn start_with(configuration: &str) -> Self {
+        Self::start_by(program(), configuration)
+    }
+
+    /// The same by a command that names the binary and may say more about its process.
+    pub(crate) fn start_by(mut command: Command, configuration: &str) -> Self {
         raise_open_file_limit();
         let folder = Folder::new();
-        let mut command = program();
         command.arg("--memory").current_dir(&folder.path);
         if !configuration.contains("[[listener]]") {
             command.args(["--listen", "127.0.0.1:0"]);
