@@ -176,6 +176,20 @@ impl<'a> PropertyReader<'a> {
         Property::read_value(id, &mut self.reader).map(Some)
     }
 
+    /// Passes a User Property, if one comes next: who only hands them on need not read them.
+    #[inline]
+    pub(super) fn pass_user_property(&mut self) -> Result<bool, DecodeError> {
+        let mut reader = self.reader;
+        if !matches!(reader.byte(), Ok(id) if id == PropertyId::UserProperty as u8) {
+            return Ok(false);
+        }
+        reader.pass_string()?;
+        reader.pass_string()?;
+        self.start = self.end();
+        self.reader = reader;
+        Ok(true)
+    }
+
     pub(super) fn section(&self) -> &'a [u8] {
         self.section
     }

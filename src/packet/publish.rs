@@ -187,7 +187,11 @@ impl<'a> PublishProperties<'a> {
         let mut message_expiry = None;
         let mut subscription_ids = Selecting::default();
         let mut forwarded = Selecting::default();
-        while let Some(property) = reader.next()? {
+        loop {
+            while reader.pass_user_property()? {
+                forwarded.add(&reader);
+            }
+            let Some(property) = reader.next()? else { break };
             match property {
                 Property::TopicAlias(alias) => topic_alias = Some(alias),
                 Property::MessageExpiryInterval(seconds) => message_expiry = Some(seconds),
