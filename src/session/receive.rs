@@ -337,6 +337,10 @@ pub(super) fn check_topic_limits(topic: &TopicName, limits: &Limits) -> Result<(
 
 /// Which of the first levels that only the server may publish to a topic has, if any.
 pub(super) fn reserved(topic: &TopicName) -> Option<Reserved> {
+    // Both begin with the `$` that nearly no topic begins with.
+    if !topic.is_system() {
+        return None;
+    }
     let first = topic.first_level();
     [Reserved::Sys, Reserved::Share].into_iter().find(|level| level.as_str() == first)
 }
