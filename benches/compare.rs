@@ -175,6 +175,7 @@ fn measure(kind: Kind, row: &Row, seconds: f64) -> Result<Sample, CompareError> 
         | Measure::Connection
         | Measure::ConnectionMemory
         | Measure::Latency
+        | Measure::LatencyBeside
         | Measure::Duration
         | Measure::FilterMemory => {}
     }

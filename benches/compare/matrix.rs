@@ -31,6 +31,8 @@ pub(crate) enum Measure {
     ConnectionMemory,
     /// The latency that one message in a hundred exceeds, in µs.
     Latency,
+    /// The same of others, while something goes on beside them.
+    LatencyBeside,
     /// From the first to the last message, in ms.
     Duration,
     /// Memory of the server for each subscription, in bytes.
@@ -47,7 +49,7 @@ impl Measure {
             Self::Message => "CPU-µs a message",
             Self::Connection => "CPU-µs a connection",
             Self::ConnectionMemory => "bytes a connection",
-            Self::Latency => "p99 in µs",
+            Self::Latency | Self::LatencyBeside => "p99 in µs",
             Self::Duration => "ms",
             Self::FilterMemory => "bytes a filter",
             Self::Start => "ms to be reached",
@@ -63,6 +65,7 @@ impl Measure {
             Self::Connection => Some(("/broker_cpu_us_per_connection", 1.0)),
             Self::ConnectionMemory => Some(("/broker_memory_bytes_per_connection", 1.0)),
             Self::Latency => Some(("/latency_us/p99", 1.0)),
+            Self::LatencyBeside => Some(("/beside_meanwhile_us/p99", 1.0)),
             Self::Duration => Some(("/seconds", 1e3)),
             Self::FilterMemory => Some(("/broker_memory_bytes_per_filter", 1.0)),
             Self::Start | Self::Empty => None,
@@ -128,6 +131,11 @@ pub(crate) const MATRIX: &[Row] = &[
         lasts: Lasts::UntilDone,
         measure: Measure::Duration,
         ..row("retained-100k", "retained --messages 100000")
+    },
+    Row {
+        lasts: Lasts::UntilDone,
+        measure: Measure::LatencyBeside,
+        ..row("retained-beside", "retained --messages 100000 --beside 10000")
     },
     Row { lasts: Lasts::UntilDone, ..row("offline-1k", "offline --messages 1000 --qos 1") },
     Row { measure: Measure::Latency, ..relayed("rate-10k", "p2p --rate 10000") },

@@ -115,6 +115,20 @@ fn retained_messages_are_replayed_and_then_removed() {
     assert_eq!(retained_below(&broker, "dunlin-bench/#"), 0);
 }
 
+#[test]
+fn what_others_wait_beside_a_replay_is_reported() {
+    let broker = Broker::start();
+
+    let outcome = bench(broker.address, "retained --messages 20000 --beside 5000");
+
+    assert_eq!((outcome.code, outcome.faults()), (Some(0), [0; 4]), "{}", outcome.errors);
+    assert_eq!((outcome.number("delivered"), outcome.number("beside_rate")), (20_000, 5_000));
+    for name in ["beside_alone_us", "beside_meanwhile_us"] {
+        assert!(outcome.report[name]["p99"].as_f64() > Some(0.0), "{}", outcome.report);
+    }
+    assert_eq!(retained_below(&broker, "dunlin-bench/#"), 0);
+}
+
 /// A user's broker is left as it was, also when he has seen enough.
 #[test]
 fn an_interrupt_leaves_no_retained_message_behind() {

@@ -18,6 +18,7 @@ Examples, with a broker that was started by `dunlin` in another terminal:
   dunlin bench fan-in --shared 4               50 publishers, 4 members of a shared subscription
   dunlin bench wildcard --filters 100000       with 100,000 other subscriptions in the broker
   dunlin bench connect --clients 20000         how many connections a second
+  dunlin bench retained --beside 1000          whether others wait for a replay
 
 To see what a message costs the broker, name its process (Linux):
   dunlin bench p2p --broker-pid $(pidof -s dunlin)
@@ -146,6 +147,12 @@ pub(super) struct Retained {
     /// QoS of the messages and the subscriptions
     #[arg(long, value_name = "QOS", default_value = "0", value_parser = qos)]
     pub(super) qos: QoS,
+    /// Let 10 other publishers send N messages a second in all, each to a subscriber
+    ///
+    /// What these messages take is reported while nothing is replayed, and while it is: nobody
+    /// should have to wait for it. They are sent by a thread of their own.
+    #[arg(long, value_name = "N", value_parser = count(1_000_000), verbatim_doc_comment)]
+    pub(super) beside: Option<usize>,
     #[command(flatten)]
     pub(super) payload: Payload,
     #[command(flatten)]
@@ -173,7 +180,7 @@ pub(super) struct Offline {
     pub(super) common: Common,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What is sent")]
 pub(super) struct Traffic {
     /// QoS of the messages and the subscriptions
@@ -201,14 +208,14 @@ pub(super) struct Traffic {
     pub(super) warm_up: Duration,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Payload {
     /// Length of each payload, at least 24: number and time
     #[arg(long = "payload", value_name = "BYTES", default_value_t = 64, value_parser = payload())]
     pub(super) bytes: usize,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The broker and the report")]
 pub(super) struct Common {
     /// Where the broker listens: HOST, HOST:PORT or [IPv6]:PORT

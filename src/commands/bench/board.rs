@@ -202,6 +202,9 @@ pub(super) struct Inbox {
     pub(super) since: Option<u64>,
 }
 
+/// One subscriber's, or that of a whole group.
+pub(super) type SharedInbox = Rc<RefCell<Inbox>>;
+
 /// What one read brought a subscriber, to be noted at once.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -223,7 +226,7 @@ impl Inbox {
         publishers: Range<usize>,
         topics: usize,
         order: Order,
-    ) -> Rc<RefCell<Self>> {
+    ) -> SharedInbox {
         let sequences = vec![Sequence::default(); publishers.len() * topics];
         let since = None;
         Rc::new(RefCell::new(Self { taker, publishers, topics, order, sequences, since }))

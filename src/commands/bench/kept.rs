@@ -1,7 +1,6 @@
 //! Messages that the broker keeps and sends later: retained ones, and those for clients that are
 //! away.
 
-use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
 
@@ -9,7 +8,8 @@ use tokio::signal::ctrl_c;
 use tokio::time::timeout;
 
 use super::arguments::{Common, Offline, Retained};
-use super::board::{Board, Inbox, Order, Window, check_streams};
+use super::beside::Others;
+use super::board::{Board, Inbox, Order, SharedInbox, Window, check_streams};
 use super::error::BenchError;
 use super::progress::Progress;
 use super::publisher::either;
@@ -17,6 +17,7 @@ use super::report::{Report, Unit};
 use super::run::Run;
 use super::setting::{CHUNK_BYTES, Client, Setting, Stay, Used};
 use super::subscriber::Subscriber;
+use super::traffic::lost;
 use crate::client::{Event, Outgoing, QoS, Template};
 
 /// Retained messages, sent to who subscribes to them all.
@@ -46,6 +47,10 @@ pub(super) async fn retained(
         for index in 0..*subscribers {
             clients.push(board.setting.open("subscriber", index, Stay::Brief).await?);
         }
+        let others = match options.beside {
+            Some(rate) => Some(Others::start(rate, options)?.alone().await?),
+            None => None,
+        };
         let before = board.setting.used()?;
         board.began.set(board.setting.now());
         let filter = board.setting.topic("retained/#");
@@ -55,7 +60,14 @@ pub(super) async fn retained(
             subscribed.map_err(|source| client.failed(source))?;
             inboxes.push(join(&mut run, client, index, *messages));
         }
-        measure("retained", &mut run, inboxes, before, qos.bits(), progress).await
+        let mut report =
+            measure("retained", &mut run, inboxes, before, qos.bits(), progress).await?;
+        if let Some(others) = others {
+            let (beside, faults) = others.end()?;
+            report.beside = Some(beside);
+            report.faults = report.faults.and(faults);
+        }
+        Ok(report)
     };
     let result = until_interrupted(result).await;
     let forgotten = forget(&board.setting, *messages, progress).await;
@@ -187,8 +199,6 @@ fn payload(setting: &Setting, stream: usize, number: usize) -> Vec<u8> {
     [&stamp.to_bytes(), setting.filler.as_bytes()].concat()
 }
 
-type SharedInbox = Rc<RefCell<Inbox>>;
-
 /// Sets a subscriber to work; its latencies count from now.
 fn join(run: &mut Run, client: Client, index: usize, topics: usize) -> SharedInbox {
     let board = Rc::clone(&run.board);
@@ -213,7 +223,6 @@ async fn measure(
     let elapsed = run.elapsed();
     run.leave().await?;
 
-    let lost = inboxes.iter().map(|inbox| inbox.borrow().lost(&board)).sum();
     let tally = board.tally.borrow();
     let messages = board.windows.first().map_or(0, |window| window.sent.get());
     Ok(Report {
@@ -235,8 +244,9 @@ async fn measure(
         own: after.own.since(before.own),
         broker_memory_peak: memory.map(|memory| memory.peak),
         broker_memory_each: None,
-        faults: run.faults(lost),
+        faults: run.faults(lost(&inboxes, &board)),
         refused: 0,
+        beside: None,
     })
 }
 

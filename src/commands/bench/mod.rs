@@ -15,6 +15,7 @@
 //! only one. Whatever is waited for is waited for a bounded time.
 
 mod arguments;
+mod beside;
 mod board;
 mod error;
 mod kept;

@@ -31,6 +31,16 @@ pub(super) struct Report {
     pub(super) faults: Faults,
     /// By the broker, with a Reason Code: if nobody else got them they count as lost as well.
     pub(super) refused: u64,
+    pub(super) beside: Option<Beside>,
+}
+
+/// What the messages of others took beside what was measured.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// So many a second.
+    pub(super) rate: u64,
+    pub(super) alone: Histogram<u64>,
+    pub(super) meanwhile: Histogram<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +69,15 @@ impl Faults {
     #[must_use]
     pub fn is_none(self) -> bool {
         self == Self::default()
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            lost: self.lost + other.lost,
+            duplicated: self.duplicated + other.duplicated,
+            out_of_order: self.out_of_order + other.out_of_order,
+            damaged: self.damaged + other.damaged,
+        }
     }
 }
 
@@ -97,11 +116,6 @@ impl Report {
         (self.count > 0).then(|| usage.total.as_secs_f64() * 1e6 / self.count as f64)
     }
 
-    /// Microseconds.
-    fn quantile(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1e3
-    }
-
     pub(super) fn write_text(&self, to: &mut impl Write) -> io::Result<()> {
         let Self { pattern, version, address, .. } = self;
         write!(to, "dunlin bench {pattern}: MQTT {version} at {address}")?;
@@ -113,11 +127,13 @@ impl Report {
         let (count, units) = (Grouped(self.count as f64), self.unit.plural());
         writeln!(to, "  {count} {units} in {seconds:.2} s: {speed} a second")?;
         if !self.latency.is_empty() {
-            write!(to, "  latency")?;
-            for (_, name, quantile) in QUANTILES {
-                write!(to, "  {name} {}", Microseconds(self.quantile(quantile)))?;
-            }
-            writeln!(to)?;
+            write_latency(to, "latency", &self.latency)?;
+        }
+        if let Some(Beside { rate, alone, meanwhile }) = &self.beside {
+            let rate = Grouped(*rate as f64);
+            writeln!(to, "  others   {rate} messages a second, alone and meanwhile")?;
+            write_latency(to, "alone", alone)?;
+            write_latency(to, "meanwhile", meanwhile)?;
         }
         self.write_costs(to)?;
         if self.unit == Unit::Message {
@@ -169,12 +185,12 @@ impl Report {
         let (each, units) = (self.unit.singular(), self.unit.plural());
         write!(to, r#","{name}":{},"seconds":{}"#, self.count, self.elapsed.as_secs_f64())?;
         write!(to, r#","{units}_per_second":{:.1}"#, self.per_second())?;
-        write!(to, r#","latency_us":{{"#)?;
-        for (at, (name, _, quantile)) in QUANTILES.into_iter().enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            write!(to, r#"{comma}"{name}":{:.3}"#, self.quantile(quantile))?;
+        write_latency_json(to, "latency_us", &self.latency)?;
+        if let Some(Beside { rate, alone, meanwhile }) = &self.beside {
+            write!(to, r#","beside_rate":{rate}"#)?;
+            write_latency_json(to, "beside_alone_us", alone)?;
+            write_latency_json(to, "beside_meanwhile_us", meanwhile)?;
         }
-        write!(to, "}}")?;
         if let Some((usage, cost)) = self.broker.and_then(|it| Some((it, self.cost(it)?))) {
             let kernel = usage.kernel_share();
             write!(to, r#","broker_cpu_us_per_{each}":{cost:.4}"#)?;
@@ -195,6 +211,28 @@ impl Report {
         writeln!(to, r#","refused":{}}}"#, self.refused)?;
         to.flush()
     }
+}
+
+/// Microseconds.
+fn quantile(latency: &Histogram<u64>, quantile: f64) -> f64 {
+    latency.value_at_quantile(quantile) as f64 / 1e3
+}
+
+fn write_latency(to: &mut impl Write, name: &str, latency: &Histogram<u64>) -> io::Result<()> {
+    write!(to, "  {name}")?;
+    for (_, name, at) in QUANTILES {
+        write!(to, "  {name} {}", Microseconds(quantile(latency, at)))?;
+    }
+    writeln!(to)
+}
+
+fn write_latency_json(to: &mut impl Write, name: &str, latency: &Histogram<u64>) -> io::Result<()> {
+    write!(to, r#","{name}":{{"#)?;
+    for (index, (name, _, at)) in QUANTILES.into_iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        write!(to, r#"{comma}"{name}":{:.3}"#, quantile(latency, at))?;
+    }
+    write!(to, "}}")
 }
 
 /// A number with a comma between thousands.

@@ -59,6 +59,7 @@ pub(super) async fn run(
         }),
         faults: Faults::default(),
         refused: 0,
+        beside: None,
     })
 }
 

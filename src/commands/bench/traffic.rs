@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::arguments::{Common, Protocol, Traffic};
-use super::board::{Board, Inbox, Order, Window, check_streams};
+use super::board::{Board, Inbox, Order, SharedInbox, Window, check_streams};
 use super::error::BenchError;
 use super::progress::Progress;
 use super::publisher::{Acknowledgement, Pace, Publisher};
@@ -142,22 +142,7 @@ pub(super) async fn run(
     let board = Board::new(setting, windows, plan.subscribers())?;
     let (others, memory_each) = subscribe_others(plan, &board.setting, progress).await?;
 
-    let mut run = Run::new(Rc::clone(&board));
-    let shared = Inbox::new(0, 0..plan.publishers(), plan.topics(), Order::Any);
-    let mut inboxes = Vec::new();
-    for index in 0..plan.subscribers() {
-        let mut client = board.setting.open("subscriber", index, Stay::Brief).await?;
-        let filter = plan.filter(&board.setting, index);
-        client.subscribe([filter.as_str()], traffic.qos).await?;
-        let inbox = plan.inbox(index, &shared);
-        inboxes.push(Rc::clone(&inbox));
-        run.subscribe(Subscriber { client, index, board: Rc::clone(&board), inbox });
-        progress.say("connecting", index as u64 + 1, "subscribers");
-    }
-    for index in (0..plan.publishers()).map(|index| mixed(index, plan.publishers())) {
-        run.publish(publisher(plan, traffic, &board, index).await?);
-    }
-
+    let (mut run, inboxes) = gather(plan, traffic, &board, progress).await?;
     let messages = traffic.messages.map_or(u64::MAX, |messages| messages as u64);
     if !traffic.warm_up.is_zero() {
         let bounds = Bounds { time: traffic.warm_up, messages };
@@ -173,9 +158,7 @@ pub(super) async fn run(
     run.leave().await?;
     drop(others);
 
-    inboxes.dedup_by(|one, other| Rc::ptr_eq(one, other));
-    let lost = inboxes.iter().map(|inbox| inbox.borrow().lost(&board)).sum();
-    let faults = run.faults(lost);
+    let faults = run.faults(lost(&inboxes, &board));
     let tally = board.tally.borrow();
     Ok(Report {
         pattern: plan.name(),
@@ -193,7 +176,39 @@ pub(super) async fn run(
         broker_memory_each: memory_each,
         faults,
         refused: tally.refused,
+        beside: None,
     })
+}
+
+/// Connects everybody: those at work, and what the takers have received.
+pub(super) async fn gather(
+    plan: Plan,
+    traffic: &Traffic,
+    board: &Rc<Board>,
+    progress: &mut Progress<'_>,
+) -> Result<(Run, Vec<SharedInbox>), BenchError> {
+    let mut run = Run::new(Rc::clone(board));
+    let shared = Inbox::new(0, 0..plan.publishers(), plan.topics(), Order::Any);
+    let mut inboxes = Vec::new();
+    for index in 0..plan.subscribers() {
+        let mut client = board.setting.open("subscriber", index, Stay::Brief).await?;
+        let filter = plan.filter(&board.setting, index);
+        client.subscribe([filter.as_str()], traffic.qos).await?;
+        let inbox = plan.inbox(index, &shared);
+        inboxes.push(Rc::clone(&inbox));
+        run.subscribe(Subscriber { client, index, board: Rc::clone(board), inbox });
+        progress.say("connecting", index as u64 + 1, "subscribers");
+    }
+    for index in (0..plan.publishers()).map(|index| mixed(index, plan.publishers())) {
+        run.publish(publisher(plan, traffic, board, index).await?);
+    }
+    inboxes.dedup_by(|one, other| Rc::ptr_eq(one, other));
+    Ok((run, inboxes))
+}
+
+/// How much of what was sent has not come to all of them.
+pub(super) fn lost(inboxes: &[SharedInbox], board: &Board) -> u64 {
+    inboxes.iter().map(|inbox| inbox.borrow().lost(board)).sum()
 }
 
 async fn publisher(
