@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use dunlin::packet::{
-    Delivery, Framing, Packet, ProtocolVersion, Publish, PublishProperties, PublishRun, QoS, frame,
-};
+use dunlin::packet::{Framing, Packet, ProtocolVersion, PublishRun, QoS, frame};
 use dunlin::router::COPIED_PACKET_MAX;
 
 use in_thread::{Batch, Broker, Peer};
@@ -175,17 +173,8 @@ fn retaining(criterion: &mut Criterion) {
     let mut broker = Broker::new();
     let mut publisher = broker.join(V5, "publisher", 0);
     let names: Vec<String> = (0..RETAINED).map(|number| format!("site/{number}/kw")).collect();
-    let mut bytes = Vec::new();
-    for name in &names {
-        let publish = Publish {
-            delivery: Delivery::AtMostOnce,
-            retain: true,
-            topic: name.as_bytes(),
-            properties: PublishProperties::default(),
-            payload: &[b'x'; 64],
-        };
-        publish.encode(V5, &mut bytes);
-    }
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bytes = Batch { retain: true, ..Batch::new(&topics, RETAINED) }.encode();
     group.throughput(Throughput::Elements(u64::from(RETAINED)));
     group.bench_function("replace", |bencher| {
         bencher.iter(|| broker.hear(&mut publisher, &bytes));

@@ -22,7 +22,7 @@ use super::pause::{Pause, PauseReason};
 use super::stream::Stream;
 use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
-use super::worker::{Arrival, Worker, now};
+use super::worker::{Arrival, Worker, come_again, now};
 use crate::change::CommitNumber;
 use crate::packet::{Frame, Packet, QoS};
 use crate::router::{Courier, Episode, Flags, Leave, Memory, Step};
@@ -325,7 +325,7 @@ impl Client {
                 return Ok(());
             }
             if appetite == Appetite::Enough || total >= TURN_READ {
-                context.waker().wake_by_ref();
+                come_again(context);
                 return Ok(());
             }
         }
@@ -430,9 +430,9 @@ impl Client {
         Ok(())
     }
 
-    fn replay(&mut self, worker: &Worker, context: &Context<'_>, courier: &mut Courier) {
+    fn replay(&mut self, worker: &Worker, context: &mut Context<'_>, courier: &mut Courier) {
         match worker.shared.router.replay(courier, &self.dialogue.attachment) {
-            Step::More => context.waker().wake_by_ref(),
+            Step::More => come_again(context),
             Step::Wait => {}
             Step::Done => self.dialogue.replaying = false,
         }

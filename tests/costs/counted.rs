@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 use std::sync::OnceLock;
 
-use dunlin::packet::{Framing, PACKET_BYTES_MAX, ProtocolVersion, QoS, frame};
+use dunlin::packet::{Framing, PACKET_BYTES_MAX, Packet, ProtocolVersion, QoS, frame};
 
 use crate::broker::{Broker, Folder, PATIENCE, program};
 use crate::in_thread::{connect, subscribe};
@@ -104,7 +104,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut client = Self { stream, version };
         let mut bytes = Vec::new();
-        dunlin::packet::Packet::Connect(connect(version, client_id)).encode(version, &mut bytes);
+        Packet::Connect(connect(version, client_id)).encode(version, &mut bytes);
         client.write(&bytes);
         client.read_packet();
         client
@@ -125,6 +125,14 @@ impl Client {
         let mut bytes = vec![0; count];
         self.stream.read_exact(&mut bytes).expect("the broker writes");
         bytes
+    }
+
+    /// Everything written before was handled.
+    pub(crate) fn ping(&mut self) {
+        let mut bytes = Vec::new();
+        Packet::PingReq.encode(self.version, &mut bytes);
+        self.write(&bytes);
+        self.read_packet();
     }
 
     /// Reads one packet, whatever it is.

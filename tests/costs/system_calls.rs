@@ -117,6 +117,30 @@ fn a_fan_out_takes_one_write_for_each_taker() {
     Pattern { system_calls_max: 0.0325, ..pattern }.assert_costs();
 }
 
+/// Whoever sends something while Retained Messages are replayed waits for a slice of them, and not
+/// for as many as the runtime polls tasks before it looks at its sockets.
+#[test]
+fn between_the_slices_of_a_replay_sockets_are_looked_at() {
+    const RETAINED: u16 = 8_192;
+    const SLICE: u16 = 256;
+    let counted = Counted::start();
+    let names: Vec<String> = (0..RETAINED).map(|number| format!("meter/{number}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut publisher = Client::join(counted.broker.address, V311, "publisher");
+    let batch =
+        Batch { version: V311, retain: true, payload_bytes: 1, ..Batch::new(&topics, RETAINED) };
+    publisher.write(&batch.encode());
+    publisher.ping();
+    let mut taker = Client::join(counted.broker.address, V311, "taker");
+
+    let before = counted.calls();
+    taker.subscribe("meter/#", QoS::AtMostOnce);
+    taker.read(batch.encode().len());
+    let calls = counted.calls() - before;
+
+    assert!(calls.waits >= u64::from(RETAINED / SLICE), "{calls:?}");
+}
+
 /// The messages of a window, its acknowledgements, and those of the taker.
 #[test]
 fn at_qos_1_a_window_takes_two_transfers_of_each_client() {

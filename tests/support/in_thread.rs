@@ -250,6 +250,7 @@ pub(crate) struct Batch<'a> {
     pub(crate) version: ProtocolVersion,
     pub(crate) topics: &'a [&'a str],
     pub(crate) qos: QoS,
+    pub(crate) retain: bool,
     pub(crate) count: u16,
     pub(crate) payload_bytes: usize,
     pub(crate) user_properties: usize,
@@ -259,7 +260,8 @@ impl<'a> Batch<'a> {
     /// Short ones of QoS 0 in MQTT 5.0.
     pub(crate) fn new(topics: &'a [&'a str], count: u16) -> Self {
         let (version, qos) = (ProtocolVersion::V5, QoS::AtMostOnce);
-        Self { version, topics, qos, count, payload_bytes: 64, user_properties: 0 }
+        let (retain, payload_bytes, user_properties) = (false, 64, 0);
+        Self { version, topics, qos, retain, count, payload_bytes, user_properties }
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
@@ -280,7 +282,7 @@ impl<'a> Batch<'a> {
                     QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
                     QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
                 },
-                retain: false,
+                retain: self.retain,
                 topic: topic.as_bytes(),
                 properties: PublishProperties {
                     forwarded: forwarded.as_view(),
