@@ -15,7 +15,6 @@ use super::accept::ListenerFacts;
 use super::handshake::{Failure, Unread, poll_packet, polled_bytes, refuse};
 use super::stream::Stream;
 use super::turn::End;
-use super::worker::Worker;
 use crate::auth::{Authenticator, Cause, Credentials, Decision, Exchange, Method, Rejected, Step};
 use crate::packet::{
     Auth, AuthenticationData, Connect, Framing, Identity, Packet, ProtocolVersion, ReasonCode,
@@ -49,7 +48,6 @@ pub struct Authentication {
 /// Finds out who a client is, by as many packets as its method takes. Its CONNECT stays in memory
 /// so long, with `connect_bytes`.
 pub(super) async fn authenticate(
-    worker: &Rc<Worker>,
     stream: &mut Stream,
     facts: &ListenerFacts,
     connect: &Connect<'_>,
@@ -75,11 +73,10 @@ pub(super) async fn authenticate(
         };
     };
     // Most clients name none, and those pay nothing for it.
-    Box::pin(exchange(worker, stream, facts, connect, name, connect_bytes, deadline)).await
+    Box::pin(exchange(stream, facts, connect, name, connect_bytes, deadline)).await
 }
 
 async fn exchange(
-    worker: &Rc<Worker>,
     stream: &mut Stream,
     facts: &ListenerFacts,
     connect: &Connect<'_>,
@@ -87,6 +84,7 @@ async fn exchange(
     connect_bytes: usize,
     deadline: Instant,
 ) -> Result<Admitted, Failure> {
+    let worker = &Rc::clone(stream.worker());
     let refuse = |error| refuse(connect, error);
     // [MQTT-4.12.0-1]
     let method = facts.authenticator.method(name);

@@ -112,7 +112,7 @@ impl Newcomer {
             return Err(refuse(ProtocolError::TooManyConnections));
         }
         let held = bytes.len();
-        let mut admitted = authenticate(worker, stream, facts, &connect, held, *deadline).await?;
+        let mut admitted = authenticate(stream, facts, &connect, held, *deadline).await?;
         let accepted = accept(worker, facts, &connect, admitted.proof.take()).map_err(refuse)?;
         let claim = worker.shared.cluster.claim(&accepted.client_id).await;
         let epoch = claim.map_err(|_| refuse(ProtocolError::Unclaimed))?;

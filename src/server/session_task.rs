@@ -73,7 +73,7 @@ struct Client {
 }
 
 /// Serves one connection to its end. `None` if it cannot be watched.
-pub(super) fn serve(worker: Rc<Worker>, arrival: Arrival) -> Option<Serving> {
+pub(super) fn serve(worker: &Rc<Worker>, arrival: Arrival) -> Option<Serving> {
     let Arrival { incoming, facts, admission, place } = arrival;
     worker.courier.borrow().counters().connections_opened.add(1);
     let peer = incoming.peer();
@@ -111,7 +111,7 @@ impl Future for Serving {
                 Stage::Turns(client) => {
                     let end = ready!(client.poll(context));
                     if let Stage::Turns(client) = self.leave() {
-                        self.0 = Stage::Farewell(client.finish(end));
+                        self.0 = Stage::Farewell(client.finish(&end));
                     }
                 }
                 Stage::Farewell(farewell) => {
@@ -439,14 +439,14 @@ impl Client {
     }
 
     /// Ends the connection: the Session is left first, so that nothing more is delivered to it.
-    fn finish(self, end: End) -> Pin<Box<dyn Future<Output = ()>>> {
+    fn finish(self, end: &End) -> Pin<Box<dyn Future<Output = ()>>> {
         let (ending, goodbye) = end.ending(&self.dialogue.connection);
-        let patience = match &end {
+        let patience = match end {
             End::Farewell(_) | End::Closed => None,
             End::Superseded | End::Protocol(_) | End::Unproven(_) => Some(GOODBYE),
             End::Shutdown => Some(self.stream.worker().patience.get()),
         };
-        self.log(&end);
+        self.log(end);
         let Self { mut stream, dialogue, place, .. } = self;
         let worker = Rc::clone(stream.worker());
         Box::pin(async move {

@@ -158,7 +158,7 @@ impl Worker {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Serve(arrival) => {
-                    if let Some(serving) = session_task::serve(Rc::clone(&self), arrival) {
+                    if let Some(serving) = session_task::serve(&self, arrival) {
                         spawn_local(serving);
                     }
                 }

@@ -25,6 +25,7 @@ pub(super) struct SubscriptionSet {
 #[derive(Debug)]
 enum Table<K> {
     Few(Vec<(K, Subscription)>),
+    #[expect(clippy::box_collection, reason = "most Sessions have few, and those hold a list only")]
     Many(Box<HashMap<K, Subscription>>),
 }
 
