@@ -30,6 +30,9 @@ pub struct KeptSession {
     pub subscriptions: Vec<(SubscriptionFilter, Subscription)>,
     /// By position. The messages themselves stay in the store until they are fetched.
     pub queue: Vec<KeptMessage>,
+    /// Behind all positions that anything of the Session still has, `inflight` included: messages
+    /// that were queued once stand there until they are completed.
+    pub next_position: u64,
     /// In the order in which they were first sent.
     pub inflight: Vec<KeptInflight>,
     /// QoS 2 messages that came in and wait for their PUBREL.
