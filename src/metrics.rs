@@ -108,13 +108,19 @@ pub struct Counters {
     pub dropped_expired: Counter,
     /// Owed by a Session or a group that ended.
     pub dropped_ended: Counter,
+    /// Not read back by the store.
+    pub dropped_damaged: Counter,
     /// Not retained, because the retained messages reached their limit.
     pub retained_refused: Counter,
     /// Times that reading from a client paused for the memory budget.
     pub memory_pauses: Counter,
-    /// Queued and inflight messages of all Sessions, as they are accounted.
+    /// The same until the store has kept what was waiting for it.
+    pub store_pauses: Counter,
+    /// What clients were refused, and connections closed, because the store could not write.
+    pub store_refusals: Counter,
+    /// Queued and inflight messages of all Sessions that are in memory, as they are accounted.
     pub session_bytes: Share,
-    /// The same, counted: once for each Session that owes one.
+    /// All of them, counted: once for each Session that owes one.
     pub session_messages: Share,
     /// All else of the Sessions: themselves, their Subscriptions and Wills, by an estimate.
     pub session_state_bytes: Share,

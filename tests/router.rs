@@ -7,6 +7,9 @@
     reason = "a test that finds something else than it expects has to fail"
 )]
 
+/// A store that gives back what it has kept.
+#[path = "support/store.rs"]
+mod store;
 /// A router, its clients, their wires and its store.
 #[path = "router/support.rs"]
 mod support;
@@ -39,6 +42,9 @@ mod counted;
 /// Nothing is promised before it is kept.
 #[path = "router/held.rs"]
 mod held;
+/// What the next process finds.
+#[path = "router/restart.rs"]
+mod restart;
 /// Retained Messages, and their replay in slices.
 #[path = "router/retained.rs"]
 mod retained;

@@ -46,9 +46,14 @@ pub struct Attached {
     pub took_over: bool,
 }
 
-/// The Session is another client's, which only has the same Client Identifier.
+/// Why a connection gets no Session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OtherIdentity;
+pub enum Unattached {
+    /// There is one of another client, which only has the same Client Identifier.
+    OtherIdentity,
+    /// The store cannot write, and would have to keep that it begins, goes on or ends.
+    StoreFailing,
+}
 
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +78,7 @@ pub enum Leave {
 
 /// What a Session that ended leaves to be done when its slot is unlocked.
 #[derive(Debug, Default)]
-struct Remains {
+pub(super) struct Remains {
     filters: Vec<SubscriptionFilter>,
     wills: SmallVec<[Will; 2]>,
     /// Unacknowledged messages of groups that it is no longer in.
@@ -97,13 +102,14 @@ impl Router {
     /// CONNACK, told whether a Session is present; it is the first packet that leaves.
     ///
     /// # Errors
-    /// If there is a Session that belongs to another user, connected or away: it stays as it is.
+    /// If there is a Session that belongs to another user, connected or away, or the store cannot
+    /// write what would change: all stays as it is.
     pub fn attach(
         &self,
         courier: &mut Courier,
         attach: Attach,
         connack: impl FnOnce(bool, &mut Vec<u8>),
-    ) -> Result<Attached, OtherIdentity> {
+    ) -> Result<Attached, Unattached> {
         let slot = self.registry.slot(&attach.client_id);
         let mut remains = Remains::default();
         let mut guard = slot.lock();
@@ -114,7 +120,17 @@ impl Router {
             return self.attach(courier, attach, connack);
         }
         if guard.session.as_ref().is_some_and(|session| !may_have(session, &attach.identity)) {
-            return Err(OtherIdentity);
+            return Err(Unattached::OtherIdentity);
+        }
+        if self.is_store_failing() && concerns_store(guard.session.as_ref(), attach.expiry) {
+            let unused = guard.session.is_none();
+            // Nobody else may use it, who found it in the registry before it is gone.
+            guard.generation += u64::from(unused);
+            drop(guard);
+            if unused {
+                self.registry.remove(&slot);
+            }
+            return Err(Unattached::StoreFailing);
         }
         let state = &mut *guard;
         let before = state.weight();
@@ -269,7 +285,15 @@ impl Router {
         self.metrics.clients_connected.subtract(1);
         courier.counters.outbound_bytes.change(link.outbound.bytes(), 0);
         state.promised = state.promised.max(link.outbound.promised());
-        let leaving = Leaving::new(link, goodbye, self.journal.kept());
+        let leaving = if link.outbound.gate <= self.journal.kept() {
+            Leaving::new(link, goodbye)
+        } else if self.is_store_failing() {
+            // It is refused, so it has no Will.
+            session.set_will(None, &mut courier.effects);
+            Leaving::refused(link)
+        } else {
+            Leaving::unheard(link)
+        };
         if let Ending::Farewell(farewell) = ending {
             if let Some(expiry) = farewell.expiry {
                 session.change_expiry(expiry, &mut courier.effects);
@@ -279,7 +303,10 @@ impl Router {
             }
         }
         state.away_since = Some(now);
+        session.disconnect(now, &mut courier.effects);
         if ending == Ending::Shutdown {
+            courier.reweigh(before, state.weight());
+            self.journal_changes(courier);
             return Leave::Left(leaving);
         }
         remains.given_back = self.take_back(courier, session, &state.memberships);
@@ -295,7 +322,7 @@ impl Router {
     }
 
     /// Carries out what became of a Session that is away: when the schedule has to look again.
-    fn part(
+    pub(super) fn part(
         &self,
         courier: &mut Courier,
         slot: &Arc<Slot>,
@@ -349,7 +376,7 @@ impl Router {
     }
 
     /// What a Session that ended leaves behind, without any lock held.
-    fn bury(&self, courier: &mut Courier, slot: &Arc<Slot>, remains: Remains) {
+    pub(super) fn bury(&self, courier: &mut Courier, slot: &Arc<Slot>, remains: Remains) {
         for filter in &remains.filters {
             self.reconcile(courier, slot, filter);
         }
@@ -367,6 +394,11 @@ impl Router {
             let _ = self.publish(courier, &publication, Origin::Will(&gone));
         }
     }
+}
+
+/// Whether a store has to keep what a connection makes of a Session, if there is one.
+fn concerns_store(session: Option<&Session>, expiry: SessionExpiry) -> bool {
+    expiry != SessionExpiry::AtDisconnect || session.is_some_and(Session::is_kept)
 }
 
 /// Whether a client may continue a Session or put its own in its place. What an anonymous client

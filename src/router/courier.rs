@@ -155,6 +155,7 @@ impl Courier {
                 DropReason::TooLarge => &self.counters.dropped_too_large,
                 DropReason::Expired => &self.counters.dropped_expired,
                 DropReason::Ended => &self.counters.dropped_ended,
+                DropReason::Damaged => &self.counters.dropped_damaged,
             };
             counter.add(count.into());
         }

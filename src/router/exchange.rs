@@ -46,7 +46,7 @@ impl Router {
         act: impl FnOnce(&mut Session, &mut Link, &mut Courier) -> R,
     ) -> Option<Answered<R>> {
         let mut guard = attachment.slot.lock();
-        let SlotState { session, link, generation, memberships, .. } = &mut *guard;
+        let SlotState { session, link, generation, memberships, promised, .. } = &mut *guard;
         if *generation != attachment.generation {
             return None;
         }
@@ -55,6 +55,7 @@ impl Router {
         let result = act(session, link, courier);
         // Before anything is drawn, which may submit what it changes on its own.
         let commit = self.journal_changes(courier);
+        *promised = (*promised).max(commit);
         if !memberships.is_empty() {
             self.draw_if_ready_now(&attachment.slot, session, link, memberships, courier);
             self.journal_changes(courier);
@@ -97,9 +98,26 @@ impl Router {
         attachment: &Attachment,
         id: PacketId,
     ) -> Option<Answered<Receipt>> {
-        self.with_session(courier, attachment, |session, _, courier| {
+        let mut answered = self.with_session(courier, attachment, |session, _, courier| {
             session.receive_publish(id, &mut courier.effects)
-        })
+        })?;
+        if answered.result == Receipt::Repeated {
+            // It changed nothing, but the first one may not be kept yet.
+            answered.commit = answered.commit.max(attachment.slot.lock().promised);
+        }
+        Some(answered)
+    }
+
+    /// Whether a QoS 2 PUBLISH with this Packet Identifier came in before and waits for its PUBREL.
+    pub fn has_received(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        id: PacketId,
+    ) -> Option<bool> {
+        let answered =
+            self.with_session(courier, attachment, |session, _, _| session.has_received(id))?;
+        Some(answered.result)
     }
 
     /// A PUBREL came in, or a QoS 2 PUBLISH was refused: whether its identifier was known.
@@ -174,6 +192,19 @@ impl Router {
         {
             self.emit(next, link, courier);
         }
+        if let Some(fetch) = session.begin_fetch() {
+            link.fetch(fetch, &*self.journal);
+        }
+    }
+
+    /// The store has read queued messages back: what the client takes of them is sent.
+    pub fn load_fetched(&self, courier: &mut Courier, attachment: &Attachment) {
+        self.with_session(courier, attachment, |session, link, courier| {
+            if let Some(fetched) = link.take_fetched() {
+                session.load(fetched, &mut courier.effects);
+                self.pump(session, link, courier);
+            }
+        });
     }
 
     /// Encodes one packet of the Session into the connection's outbound buffer.
@@ -212,15 +243,29 @@ impl Router {
     }
 
     /// The store has kept something: what waited for it may leave.
-    pub fn release_kept(&self, courier: &mut Courier, attachment: &Attachment) {
-        self.with_session(courier, attachment, |_, link, _| {
+    ///
+    /// # Errors
+    /// If something still waits and the store cannot write: nobody knows for how long.
+    pub fn release_kept(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+    ) -> Result<(), ProtocolError> {
+        let done = self.with_session(courier, attachment, |_, link, _| {
             if link.flow == Flow::Gated {
                 link.flow = Flow::Clean;
             }
-            if let Some(commit) = link.outbound.release(self.journal.kept()) {
+            let kept = self.journal.kept();
+            let next = link.outbound.release(kept);
+            if (next.is_some() || link.outbound.gate > kept) && self.is_store_failing() {
+                return Err(ProtocolError::StoreFailing);
+            }
+            if let Some(commit) = next {
                 self.journal.wake_when_kept(commit, &Arc::clone(&link.signal).into());
             }
+            Ok(())
         });
+        done.map_or(Ok(()), |answered| answered.result)
     }
 
     /// Adds or replaces a Subscription.
@@ -232,6 +277,9 @@ impl Router {
         subscription: Subscription,
     ) -> Option<Answered<Result<Subscribed, Refusal>>> {
         let answered = self.with_session(courier, attachment, |session, _, courier| {
+            if session.is_kept() && self.is_store_failing() {
+                return Err(Refusal::StoreFailing);
+            }
             if courier.memory() != Memory::Enough && session.subscription(filter).is_none() {
                 return Err(Refusal::MemoryFull);
             }
@@ -249,11 +297,14 @@ impl Router {
         courier: &mut Courier,
         attachment: &Attachment,
         filter: &SubscriptionFilter,
-    ) -> Option<Answered<bool>> {
+    ) -> Option<Answered<Result<bool, Refusal>>> {
         let answered = self.with_session(courier, attachment, |session, _, courier| {
-            session.unsubscribe(filter, &mut courier.effects)
+            if session.is_kept() && self.is_store_failing() {
+                return Err(Refusal::StoreFailing);
+            }
+            Ok(session.unsubscribe(filter, &mut courier.effects))
         })?;
-        if answered.result {
+        if answered.result == Ok(true) {
             self.reconcile(courier, &attachment.slot, filter);
         }
         Some(answered)

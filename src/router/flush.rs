@@ -11,7 +11,7 @@ use super::memory::Weight;
 use super::outbound::Batch;
 use super::slot::{Attachment, Slot, SlotState};
 use crate::change::CommitNumber;
-use crate::session::{ProtocolError, Terms, goodbye};
+use crate::session::{ProtocolError, Terms, goodbye, refused};
 
 /// Connections written to before the other tasks of a worker have their turn.
 const TURN: usize = 256;
@@ -183,14 +183,24 @@ impl Router {
 }
 
 impl Leaving {
-    pub(super) fn new(mut link: Link, goodbye: &[u8], kept: CommitNumber) -> Self {
-        // Behind the gate stands a promise that was not kept: nothing may follow it.
-        let gated = link.outbound.gate > kept;
-        let mut batch = if gated { Batch::default() } else { link.outbound.take() };
-        if !gated {
-            batch.tail.extend_from_slice(goodbye);
-        }
+    /// What it has not written yet, and `goodbye`.
+    pub(super) fn new(mut link: Link, goodbye: &[u8]) -> Self {
+        let mut batch = link.outbound.take();
+        batch.tail.extend_from_slice(goodbye);
         Self { batch, wire: link.wire, written: 0 }
+    }
+
+    /// Nothing: its CONNACK promises what is not kept, and nothing may go before it.
+    pub(super) fn unheard(link: Link) -> Self {
+        Self { batch: Batch::default(), wire: link.wire, written: 0 }
+    }
+
+    /// The same, but the CONNACK is one that refuses.
+    pub(super) fn refused(link: Link) -> Self {
+        let Terms { version, maximum_packet_size, .. } = link.terms;
+        let mut answer = Vec::new();
+        refused(version, maximum_packet_size, &ProtocolError::StoreUnavailable, &mut answer);
+        Self::new_connection(answer, link.wire)
     }
 
     /// The only bytes of a connection that never had a Session.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::encode::COPIED_PAYLOAD_MAX;
 use super::outbound::{Outbound, Spare};
-use crate::change::{CommitNumber, Journal};
+use crate::change::{CommitNumber, Fetch, FetchReply, Fetched, Journal};
 use crate::packet::{Delivery, Publish, encode_publish_head};
 use crate::session::{Naming, OutboundAliases, Terms};
 use crate::topic::TopicName;
@@ -53,6 +53,8 @@ impl Flags {
     pub const SHUTDOWN: Self = Self(1 << 5);
     /// The store has kept something that was waited for.
     pub const KEPT: Self = Self(1 << 6);
+    /// The store has read queued messages back.
+    pub const FETCHED: Self = Self(1 << 7);
 
     #[must_use]
     pub fn has(self, flags: Self) -> bool {
@@ -101,6 +103,10 @@ impl Wake for Signal {
     }
 }
 
+/// Where a store leaves what it has read back, until the connection's task takes it.
+#[derive(Debug, Default)]
+struct Mailbox(Mutex<Option<Fetched>>);
+
 /// Whose turn it is to write.
 ///
 /// ```text
@@ -133,6 +139,8 @@ pub(super) struct Link {
     pub(super) wants_drained: bool,
     /// Made when the first one is set: most connections never need any.
     aliases: Option<Box<OutboundAliases>>,
+    /// While the store reads queued messages back.
+    mailbox: Option<Arc<Mailbox>>,
 }
 
 impl Link {
@@ -145,7 +153,28 @@ impl Link {
             flow: Flow::Clean,
             wants_drained: false,
             aliases: None,
+            mailbox: None,
         }
+    }
+
+    /// Asks the store for queued messages. They come by [`Self::take_fetched`], after
+    /// [`Flags::FETCHED`]; if the connection ended meanwhile, to nobody.
+    pub(super) fn fetch(&mut self, fetch: Fetch, journal: &dyn Journal) {
+        let mailbox = Arc::new(Mailbox::default());
+        self.mailbox = Some(Arc::clone(&mailbox));
+        let signal = Arc::clone(&self.signal);
+        let reply: FetchReply = Box::new(move |fetched| {
+            *mailbox.0.lock() = Some(fetched);
+            signal.raise(Flags::FETCHED);
+        });
+        journal.fetch(fetch, reply);
+    }
+
+    /// What the store has read back, if it has.
+    pub(super) fn take_fetched(&mut self) -> Option<Fetched> {
+        let fetched = self.mailbox.as_ref()?.0.lock().take()?;
+        self.mailbox = None;
+        Some(fetched)
     }
 
     /// Wakes the task if it waits for that.

@@ -144,7 +144,7 @@ impl Weight {
     pub(super) fn of(session: &Session) -> Self {
         Self {
             messages: session.messages(),
-            message_bytes: session.bytes(),
+            message_bytes: session.loaded_bytes(),
             state_bytes: session.state_bytes(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`Router`]: publishes, and joins the rest.
 //! - [`registry`]: Client Identifier to [`Slot`]; [`attach`]: connections come and go.
+//! - [`restore`]: what a store has kept, before anybody connects.
 //! - [`slot`]: one Session and its connection under one lock; [`outbound`]: bytes to be written.
 //! - [`flush`]: bytes to the [`Wire`]; [`courier`]: what one worker carries along.
 //! - [`memory`]: one budget for the process, and what Sessions weigh against it.
@@ -31,6 +32,7 @@ mod outbound;
 mod publish;
 mod publish_run;
 mod registry;
+mod restore;
 mod retained;
 mod schedule;
 mod shared_subscription;
@@ -44,11 +46,11 @@ mod vital;
 
 use std::sync::Arc;
 
-use crate::change::Journal;
+use crate::change::{Journal, JournalState};
 use crate::metrics::Metrics;
 use crate::session::Limits;
 
-pub use attach::{Attach, Attached, Ending, Leave, OtherIdentity};
+pub use attach::{Attach, Attached, Ending, Leave, Unattached};
 pub use courier::Courier;
 pub use encode::COPIED_PACKET_MAX;
 pub use exchange::{Acknowledged, Answered};
@@ -109,6 +111,17 @@ impl Router {
     #[must_use]
     pub fn limits(&self) -> &RouterLimits {
         &self.limits
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    /// Whether the store cannot write: then nothing that would have to be kept is taken on.
+    #[must_use]
+    pub fn is_store_failing(&self) -> bool {
+        self.journal.state() == JournalState::Failing
     }
 
     #[must_use]

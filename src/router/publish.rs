@@ -324,7 +324,8 @@ impl Router {
         outcome: &mut Outcome,
     ) -> (Verdict, CommitNumber) {
         let room = room(link, self.limits.outbound.soft_bytes_max);
-        if courier.is_memory_exhausted() && (room != Room::Open || session.has_queued()) {
+        let waits = room != Room::Open || session.has_queued();
+        if courier.is_memory_exhausted() && waits && !session.is_stored(room) {
             courier.effects.drop_message(DropReason::MemoryFull);
             outcome.refused += 1;
             return (Verdict::Refused, CommitNumber::NONE);
@@ -334,14 +335,14 @@ impl Router {
             courier.effects.changes.extend(recorded(queued(ticket, offer.message)));
         }
         let terms = link.map(|link| &link.terms);
-        let (bytes, before) = (session.bytes(), Weight::of(session));
+        let (bytes, before) = (session.loaded_bytes(), Weight::of(session));
         let verdict = session.offer(offer, terms, room, &self.limits.session, &mut courier.effects);
         courier.reweigh(before, Weight::of(session));
         let commit = self.journal_changes(courier);
         outcome.commit = outcome.commit.max(commit);
         outcome.refused += usize::from(verdict == Verdict::Refused);
         outcome.accepted += usize::from(verdict != Verdict::Refused);
-        outcome.fills |= verdict == Verdict::Queued && session.bytes() > bytes;
+        outcome.fills |= verdict == Verdict::Queued && session.loaded_bytes() > bytes;
         (verdict, commit)
     }
 

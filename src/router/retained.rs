@@ -161,6 +161,15 @@ impl Router {
         Ok(Kept { commit, grew })
     }
 
+    /// Puts back what a store has kept, also beyond limits that were higher then.
+    pub(super) fn restore_retained(&self, messages: &[Arc<Message>]) {
+        let mut tree = Vital(self.retained.tree.write());
+        for message in messages {
+            tree.insert(message);
+        }
+        self.weigh(&tree);
+    }
+
     /// Discards Retained Messages whose Message Expiry Interval has passed (5.0 s3.3.1.3), a part
     /// of the tree at each call.
     pub(super) fn sweep_retained(&self, courier: &mut Courier) {

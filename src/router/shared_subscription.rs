@@ -23,7 +23,7 @@ use super::slot::Slot;
 use super::strategy::Strategy;
 use super::subscriptions::Entry;
 use super::vital::Vital;
-use crate::change::{Change, Owed, Subscription, Ticket, TicketStanding};
+use crate::change::{Change, KeptWaiting, Owed, Subscription, Ticket, TicketStanding};
 use crate::message::Message;
 use crate::packet::{ClientId, QoS};
 use crate::session::{Limits, QueueWhenFull};
@@ -376,6 +376,14 @@ impl Group {
         }
         self.insert(state, &owed.message, ticket.lane, ticket.position, ticket.standing);
         Enqueued::Waits
+    }
+
+    /// Lets a message wait that a store gave back. The strategy may have been another one then.
+    pub(super) fn restore(&self, kept: &KeptWaiting) {
+        let KeptWaiting { position, lane, message } = kept;
+        let mut state = self.lock();
+        let lane = if usize::from(*lane) < state.lanes.len() { *lane } else { 0 };
+        self.insert(&mut state, message, lane, *position, TicketStanding::Kept);
     }
 
     fn insert(

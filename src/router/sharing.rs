@@ -98,6 +98,17 @@ impl Router {
         self.journal_changes(courier)
     }
 
+    /// Tells the store that a group which is over owes this message no more.
+    pub(super) fn journal_unowed(
+        &self,
+        courier: &mut Courier,
+        group: &Arc<SubscriptionFilter>,
+        position: u64,
+    ) {
+        let group = Arc::clone(group);
+        self.journal_group(courier, Some(Change::GroupUnqueued { group, position }));
+    }
+
     /// Sends a client what waits in its groups, as far as it takes it, and lets others know whether
     /// it takes more. Called whenever that may have changed, under its slot's lock.
     pub(super) fn draw(

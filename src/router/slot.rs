@@ -33,8 +33,8 @@ pub(super) struct SlotState {
     /// Which connection. Whoever finds another one than his own touches nothing.
     pub(super) generation: u64,
     pub(super) link: Option<Link>,
-    /// What earlier connections had still to promise. The next one starts where they stopped: what
-    /// it repeats must not leave before that is kept either.
+    /// The last change that a client was or will be promised, on this connection or an earlier one.
+    /// What it repeats must not leave before that is kept either.
     pub(super) promised: CommitNumber,
     pub(super) away_since: Option<Instant>,
     /// When the schedule looks at this slot next, so that it stands there once.

@@ -20,6 +20,9 @@ use crate::topic::{SubscriptionFilter, SubscriptionTree, TopicFilter, TopicName}
 /// Epochs by first level: a device that subscribes to its own topics empties nobody else's cache.
 const SHARDS: usize = 64;
 
+/// Room for the positions of one group, far more than it will use.
+const POSITIONS: u64 = 1 << 40;
+
 /// Who is subscribed to what.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
@@ -244,6 +247,13 @@ impl Subscriptions {
         self.groups.lock().by_filter.get(filter).cloned()
     }
 
+    /// Groups that begin from here on have positions beyond these, which a store gave back.
+    pub(super) fn begin_groups_behind(&self, positions: impl Iterator<Item = u64>) {
+        let Some(last) = positions.max() else { return };
+        let mut groups = self.groups.lock();
+        groups.made = groups.made.max(last / POSITIONS + 1);
+    }
+
     pub(super) fn groups(&self) -> Vec<Arc<Group>> {
         self.groups.lock().by_filter.values().cloned().collect()
     }
@@ -294,8 +304,6 @@ impl Subscriptions {
 
 impl Groups {
     fn begin(&mut self, filter: &SubscriptionFilter, strategy: Strategy) -> Arc<Group> {
-        /// Room for the positions of one group, far more than it will use.
-        const POSITIONS: u64 = 1 << 40;
         let first_position = self.made.wrapping_mul(POSITIONS);
         self.made += 1;
         let group = Arc::new(Group::new(filter.clone(), strategy, first_position));

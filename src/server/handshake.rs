@@ -17,7 +17,7 @@ use super::worker::{Worker, now};
 use crate::auth::Rejected;
 use crate::change::Epoch;
 use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, frame};
-use crate::router::{Attach, Attached, Flags, Memory, OtherIdentity};
+use crate::router::{Attach, Attached, Flags, Memory, Unattached};
 use crate::session::{self, Accepted, Proof, ProtocolError};
 
 /// The largest Will Message of a new client while memory is scarce, as it is accounted.
@@ -173,7 +173,13 @@ fn attach(
     let attached = router.attach(&mut courier, attach, |session_present, out| {
         session::accepted(terms.version, session_present, &server_side, limits, out);
     });
-    let attached = attached.map_err(|OtherIdentity| ProtocolError::OtherIdentity)?;
+    let attached = attached.map_err(|unattached| match unattached {
+        Unattached::OtherIdentity => ProtocolError::OtherIdentity,
+        Unattached::StoreFailing => {
+            courier.counters().store_refusals.add(1);
+            ProtocolError::StoreUnavailable
+        }
+    })?;
     courier.counters().connects_accepted.add(1);
     courier.counters().answers_sent.add(1);
     tracing::debug!(

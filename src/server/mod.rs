@@ -129,6 +129,7 @@ impl Totals {
             metrics.total(|counters| &counters.dropped_too_large),
             metrics.total(|counters| &counters.dropped_expired),
             metrics.total(|counters| &counters.dropped_ended),
+            metrics.total(|counters| &counters.dropped_damaged),
         ];
         Self {
             publishes_received: metrics.total(|counters| &counters.publishes_received),

@@ -18,14 +18,14 @@ use super::goodbye::{GOODBYE, linger, log_unproven, refuse, write_rest};
 use super::handshake::{Newcomer, Unread};
 use super::input::{Appetite, Left, READ_BYTES, Read, packets};
 use super::limiter::Place;
-use super::pause::{Pause, PauseReason};
+use super::pause::{Awaited, Pause, PauseReason, Progress};
 use super::stream::Stream;
 use super::timers::TICK;
 use super::turn::{Answers, Dialogue, End, Turn};
 use super::worker::{Arrival, Worker, come_again, now};
 use crate::change::CommitNumber;
 use crate::packet::{Frame, Packet, QoS};
-use crate::router::{Courier, Episode, Flags, Leave, Memory, Step};
+use crate::router::{Courier, Flags, Leave, Memory, Step};
 use crate::session::ProtocolError;
 
 /// A turn ends after as many deliveries, or bytes appended to outbound buffers, or bytes read.
@@ -216,15 +216,23 @@ impl Client {
         if flags.has(Flags::SHUTDOWN) {
             return Some(End::Shutdown);
         }
-        if flags.has(Flags::KEPT) {
-            router.release_kept(courier, &self.dialogue.attachment);
+        if flags.has(Flags::KEPT)
+            && let Err(error) = router.release_kept(courier, &self.dialogue.attachment)
+        {
+            courier.counters().store_refusals.add(1);
+            return Some(error.into());
+        }
+        if flags.has(Flags::FETCHED) {
+            router.load_fetched(courier, &self.dialogue.attachment);
         }
         if flags.has(Flags::DRAINED) && self.paused {
             self.paused = false;
             // What the client sent meanwhile was not heard; its Keep Alive stood still.
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
-        if self.pause.as_ref().is_some_and(|pause| pause.is_over(courier.memory())) {
+        let is_over =
+            |pause: &Pause| pause.is_over(courier.memory(), Progress::of(router.journal()));
+        if self.pause.as_deref().is_some_and(is_over) {
             self.pause = None;
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
@@ -250,16 +258,26 @@ impl Client {
         if stalled.is_some_and(|deadline| deadline <= now) {
             return Some(ProtocolError::Stalled.into());
         }
-        let pause_ends = self.pause.as_mut().map(|pause| {
+        let mut look = None;
+        if let Some(pause) = self.pause.as_deref_mut() {
             let shared = &worker.shared;
-            let owes = shared.router.awaits_acknowledgement(&self.dialogue.attachment);
-            pause.deadline(owes, shared.stall_timeout, now)
-        });
-        if pause_ends.is_some_and(|deadline| deadline <= now) {
-            return Some(ProtocolError::MemoryFull.into());
+            let (owes, error) = match pause.awaited {
+                Awaited::Memory(_) => {
+                    let attachment = &self.dialogue.attachment;
+                    (shared.router.awaits_acknowledgement(attachment), ProtocolError::MemoryFull)
+                }
+                Awaited::Kept(_) => (false, ProtocolError::StoreBehind),
+            };
+            let ends = pause.deadline(owes, shared.stall_timeout, now);
+            if ends <= now {
+                return Some(error.into());
+            }
+            look = Some(match pause.awaited {
+                // At each tick it looks whether there is memory again.
+                Awaited::Memory(_) => ends.min(now + TICK),
+                Awaited::Kept(_) => ends,
+            });
         }
-        // At each tick it looks whether there is memory again.
-        let look = pause_ends.map(|deadline| deadline.min(now + TICK));
         // Keep Alive stands still while nothing is read.
         let silent =
             if self.is_paused() { None } else { self.dialogue.connection.keep_alive.deadline() };
@@ -319,7 +337,7 @@ impl Client {
             if let Some(episode) = courier.memory().episode()
                 && self.stream.input().unfinished() > LARGE_PACKET_BYTES
             {
-                self.begin_pause(PauseReason::LargePacket, episode, courier);
+                self.begin_pause(PauseReason::LargePacket, Awaited::Memory(episode), courier);
             }
             if self.is_paused() {
                 return Ok(());
@@ -353,7 +371,13 @@ impl Client {
                 && self.dialogue.must_wait(episode, courier)
                 && may_stay(&packet)
             {
-                withheld = Some(episode);
+                withheld = Some((PauseReason::Filling, Awaited::Memory(episode)));
+                return Ok((0, Appetite::Enough));
+            }
+            if is_acknowledged(&packet)
+                && let Some(awaited) = Awaited::backlog(Progress::of(router.journal()))
+            {
+                withheld = Some((PauseReason::Backlog, awaited));
                 return Ok((0, Appetite::Enough));
             }
             tracing::debug!(
@@ -392,8 +416,8 @@ impl Client {
             self.dialogue.connection.keep_alive.heard(courier.now().monotonic);
         }
         self.answer(worker, answers, courier)?;
-        if let Some(episode) = withheld {
-            self.begin_pause(PauseReason::Filling, episode, courier);
+        if let Some((reason, awaited)) = withheld {
+            self.begin_pause(reason, awaited, courier);
         }
         result
     }
@@ -402,15 +426,26 @@ impl Client {
         self.paused || self.pause.is_some()
     }
 
-    fn begin_pause(&mut self, reason: PauseReason, episode: Episode, courier: &Courier) {
-        self.pause = Some(Box::new(Pause::new(episode, courier.now().monotonic)));
-        courier.counters().memory_pauses.add(1);
+    fn begin_pause(&mut self, reason: PauseReason, awaited: Awaited, courier: &Courier) {
+        self.pause = Some(Box::new(Pause::new(awaited, courier.now().monotonic)));
+        let limit = match awaited {
+            Awaited::Memory(_) => {
+                courier.counters().memory_pauses.add(1);
+                "limits.memory_max is reached"
+            }
+            Awaited::Kept(number) => {
+                courier.counters().store_pauses.add(1);
+                let waker = self.stream.signal().into();
+                self.stream.worker().shared.router.journal().wake_when_kept(number, &waker);
+                "the store is behind"
+            }
+        };
         if std::mem::replace(&mut self.pause_is_told, true) {
             return;
         }
         let (peer, client_id) = (self.stream.peer(), self.dialogue.attachment.client_id().as_str());
         self.stream.worker().log.line(|suppressed| {
-            tracing::info!(%peer, client_id, ?reason, suppressed, "paused a client: limits.memory_max is reached");
+            tracing::info!(%peer, client_id, ?reason, suppressed, "paused a client: {limit}");
         });
     }
 
@@ -499,6 +534,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether a packet is a message that is acknowledged, which may have to be kept first.
+fn is_acknowledged(packet: &Packet<'_>) -> bool {
+    matches!(packet, Packet::Publish(publish) if publish.delivery.qos() > QoS::AtMostOnce)
 }
 
 /// Whether a packet may leave something in the memory of the process.

@@ -215,6 +215,9 @@ impl Turn<'_> {
         let connection = &mut self.dialogue.connection;
         let version = connection.version;
         let is_v5 = version.is_v5();
+        if publish.delivery != Delivery::AtMostOnce && self.router.is_store_failing() {
+            return self.publish_unkept(publish, frame);
+        }
         let courier = &*self.courier;
         let inbound = connection.publish(publish, limits, |topic| courier.known_name(topic))?;
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
@@ -222,11 +225,7 @@ impl Turn<'_> {
             let receipt = receipt.ok_or(End::Superseded)?;
             self.answers.commit = self.answers.commit.max(receipt.commit);
             if receipt.result == Receipt::Repeated {
-                self.courier.count_publish(publish.payload.len());
-                // The first one counts until its PUBREL; this one is settled [MQTT-4.3.3-10].
-                self.dialogue.connection.settled_one();
-                PubRec::new(id, ReasonCode::Success)
-                    .encode(self.version(), &mut self.answers.bytes);
+                self.repeated(publish, id);
                 return Ok(Handled::one(frame));
             }
         }
@@ -280,6 +279,40 @@ impl Turn<'_> {
         Ok(handled)
     }
 
+    /// A QoS 2 PUBLISH that came before.
+    fn repeated(&mut self, publish: &Publish<'_>, id: PacketId) {
+        self.courier.count_publish(publish.payload.len());
+        // The first one counts until its PUBREL; this one is settled [MQTT-4.3.3-10].
+        self.dialogue.connection.settled_one();
+        PubRec::new(id, ReasonCode::Success).encode(self.version(), &mut self.answers.bytes);
+    }
+
+    /// A PUBLISH of QoS 1 or 2 while the store cannot write: no acknowledgement would be kept. One
+    /// that was taken before is no new promise.
+    fn publish_unkept(&mut self, publish: &Publish<'_>, frame: &Frame<'_>) -> Result<Handled, End> {
+        let limits = &self.router.limits().session;
+        let courier = &*self.courier;
+        self.dialogue.connection.publish(publish, limits, |topic| courier.known_name(topic))?;
+        if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
+            let attachment = &self.dialogue.attachment;
+            let known = self.router.has_received(self.courier, attachment, id);
+            if known.ok_or(End::Superseded)? {
+                let receipt = self.router.receive_publish(self.courier, attachment, id);
+                self.promise(receipt.ok_or(End::Superseded)?.commit);
+                self.repeated(publish, id);
+                return Ok(Handled::one(frame));
+            }
+        }
+        self.courier.count_publish(publish.payload.len());
+        self.courier.counters().store_refusals.add(1);
+        if !self.version().is_v5() {
+            // It can only be left unacknowledged [MQTT3-3.3.5-2].
+            return Err(ProtocolError::StoreFailing.into());
+        }
+        self.answer_publish(publish.delivery, &PublishAnswer::refused(Refusal::StoreFailing));
+        Ok(Handled::one(frame))
+    }
+
     fn routed(&mut self, outcome: &Outcome) -> PublishAnswer {
         self.promise(outcome.commit);
         if outcome.fills {
@@ -330,6 +363,12 @@ impl Turn<'_> {
         }
     }
 
+    fn count_refusal(&self, refusal: &Refusal) {
+        let counters = self.courier.counters();
+        counters.refusals.add(1);
+        counters.store_refusals.add((*refusal == Refusal::StoreFailing).into());
+    }
+
     fn reason_string(&self, refusal: Option<&Refusal>, codes: usize) -> Option<String> {
         refusal.and_then(|refusal| self.dialogue.connection.reason_string(refusal, codes))
     }
@@ -377,7 +416,7 @@ impl Turn<'_> {
             let code = match subscribed {
                 Ok(()) => ReasonCode::granted(request.options.qos),
                 Err(refusal) => {
-                    self.courier.counters().refusals.add(1);
+                    self.count_refusal(&refusal);
                     let code = refusal.suback_code(self.version());
                     first_refusal.get_or_insert(refusal);
                     code
@@ -421,22 +460,29 @@ impl Turn<'_> {
         let mut codes: SmallVec<[ReasonCode; 8]> = SmallVec::new();
         let mut first_refusal = None;
         for text in unsubscribe.filters.clone() {
-            let code = match SubscriptionFilter::parse(text) {
-                Err(error) => {
-                    self.courier.counters().refusals.add(1);
-                    let refusal = first_refusal.get_or_insert(Refusal::TopicFilter(error));
-                    refusal.reason()
-                }
+            let removed = match SubscriptionFilter::parse(text) {
+                Err(error) => Err(Refusal::TopicFilter(error)),
                 Ok(filter) => {
                     let attachment = &self.dialogue.attachment;
                     let removed = self.router.unsubscribe(self.courier, attachment, &filter);
                     let removed = removed.ok_or(End::Superseded)?;
                     self.promise(removed.commit);
-                    if removed.result {
-                        ReasonCode::Success
-                    } else {
-                        ReasonCode::NoSubscriptionExisted
-                    }
+                    removed.result
+                }
+            };
+            let code = match removed {
+                Ok(true) => ReasonCode::Success,
+                Ok(false) => ReasonCode::NoSubscriptionExisted,
+                // An UNSUBACK before 5.0 has no code: it would say that all went well.
+                Err(Refusal::StoreFailing) if !self.version().is_v5() => {
+                    self.count_refusal(&Refusal::StoreFailing);
+                    return Err(ProtocolError::StoreFailing.into());
+                }
+                Err(refusal) => {
+                    self.count_refusal(&refusal);
+                    let code = refusal.unsuback_code();
+                    first_refusal.get_or_insert(refusal);
+                    code
                 }
             };
             codes.push(code);

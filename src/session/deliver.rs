@@ -3,7 +3,6 @@
 //! Messages of QoS 1 and 2 reach a client in the order in which they were offered [MQTT-4.6.0-5]:
 //! nothing is sent past something that waits. QoS 0 needs none of this and never comes here.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,8 +10,9 @@ use super::connect::Terms;
 use super::effects::{DropReason, Effects};
 use super::inflight::{Abandoned, Entry, Inflight, Stage};
 use super::limits::{Limits, QueueWhenFull};
+use super::queue::{Queue, Slice};
 use super::state::Session;
-use crate::change::{Change, Owed, SubscriptionIds, Ticket};
+use crate::change::{Change, Fetch, Fetched, Owed, SubscriptionIds, Ticket};
 use crate::message::{Message, Remaining};
 use crate::packet::{
     Delivery, PacketId, Publish, PublishProperties, QoS, SubscriptionIds as SubscriptionIdsView,
@@ -135,24 +135,15 @@ pub enum Next<'s> {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) inflight: Inflight,
-    queue: VecDeque<Queued>,
-    queue_bytes: usize,
-    next_position: u64,
-}
-
-#[derive(Debug)]
-struct Queued {
-    position: u64,
-    owed: Owed,
-}
-
-impl Default for Outgoing {
-    fn default() -> Self {
-        Self { inflight: Inflight::new(), queue: VecDeque::new(), queue_bytes: 0, next_position: 0 }
-    }
+    pub(super) queue: Queue,
 }
 
 impl Outgoing {
+    /// Nothing is owed yet. Packet Identifiers begin after this one.
+    fn new(last_packet_id: u16) -> Self {
+        Self { inflight: Inflight::new(last_packet_id), queue: Queue::default() }
+    }
+
     /// Whether the client's Receive Maximum leaves room for one PUBLISH [MQTT-3.3.4-9].
     fn may_send(&self, terms: &Terms) -> bool {
         self.inflight.charged() < terms.receive_maximum.get()
@@ -174,7 +165,7 @@ impl Outgoing {
     }
 
     fn bytes(&self) -> usize {
-        self.inflight.bytes() + self.queue_bytes
+        self.inflight.bytes() + self.queue.bytes()
     }
 
     fn is_empty(&self) -> bool {
@@ -191,7 +182,7 @@ impl Outgoing {
     fn in_the_way(&self, bytes: usize, room: Room, limits: &Limits) -> Option<usize> {
         let queued_max =
             if room == Room::Away { limits.queue_offline_messages_max } else { usize::MAX };
-        let (mut left, mut queued) = (self.bytes(), self.queue.iter());
+        let (mut left, mut queued) = (self.bytes(), self.queue.weights());
         loop {
             // One message always fits a Session that owes nothing, or a large one could never pass.
             let owes_nothing = queued.len() == 0 && self.inflight.is_empty();
@@ -201,15 +192,9 @@ impl Outgoing {
             }
             match limits.queue_when_full {
                 QueueWhenFull::RefuseNewest => return None,
-                QueueWhenFull::DropOldest => left -= queued.next()?.owed.message.bytes(),
+                QueueWhenFull::DropOldest => left -= queued.next()?,
             }
         }
-    }
-
-    fn pop_queued(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop_front()?;
-        self.queue_bytes -= queued.owed.message.bytes();
-        Some(queued)
     }
 }
 
@@ -224,7 +209,8 @@ impl Session {
         effects: &mut Effects,
     ) -> Verdict {
         let bytes = offer.message.bytes();
-        let outgoing = self.outgoing.get_or_insert_default();
+        let stored = self.is_stored(room);
+        let outgoing = self.outgoing();
         // A group's message was found to have a place, and may be the one that passes the limit.
         let in_the_way =
             if offer.ticket.is_some() { Some(0) } else { outgoing.in_the_way(bytes, room, limits) };
@@ -237,7 +223,7 @@ impl Session {
             return Verdict::Dropped;
         }
         self.drop_oldest(in_the_way, effects);
-        let outgoing = self.outgoing.get_or_insert_default();
+        let outgoing = self.outgoing();
         if let Some(terms) = terms
             && room == Room::Open
             && outgoing.is_idle()
@@ -247,10 +233,8 @@ impl Session {
             self.keep_sent(None, effects);
             return Verdict::Send(first_delivery(offer.qos, id));
         }
-        let position = outgoing.next_position;
-        outgoing.next_position += 1;
-        outgoing.queue_bytes += bytes;
-        outgoing.queue.push_back(Queued { position, owed: offer.to_owed() });
+        let queue = &mut outgoing.queue;
+        let position = if stored { queue.push_stored(bytes) } else { queue.push(offer.to_owed()) };
         self.keep(effects, |client_id| Change::Queued {
             client_id,
             position,
@@ -272,8 +256,8 @@ impl Session {
 
     fn drop_oldest(&mut self, count: usize, effects: &mut Effects) {
         for _ in 0..count {
-            let oldest = self.outgoing.as_mut().and_then(|outgoing| outgoing.pop_queued());
-            let Some(Queued { position, .. }) = oldest else { return };
+            let oldest = self.outgoing.as_mut().and_then(|outgoing| outgoing.queue.drop_oldest());
+            let Some(position) = oldest else { return };
             effects.drop_message(DropReason::QueueFull);
             self.keep(effects, |client_id| Change::Unqueued { client_id, position });
         }
@@ -308,6 +292,45 @@ impl Session {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes())
+    }
+
+    /// The same without those that the store alone has.
+    #[must_use]
+    pub fn loaded_bytes(&self) -> usize {
+        let outgoing = self.outgoing.as_ref();
+        outgoing.map_or(0, |outgoing| outgoing.inflight.bytes() + outgoing.queue.loaded_bytes())
+    }
+
+    /// How many messages the store alone has.
+    #[must_use]
+    pub fn stored_messages(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.stored())
+    }
+
+    /// Whether a message that has to wait now is left to the store alone: while the client is away,
+    /// and behind others of which that is so.
+    #[must_use]
+    pub fn is_stored(&self, room: Room) -> bool {
+        self.is_kept() && (room == Room::Away || self.stored_messages() > 0)
+    }
+
+    /// The messages that have to be read back now to be sent soon. Until they come, or the
+    /// connection ends, no others are asked for.
+    pub fn begin_fetch(&mut self) -> Option<Fetch> {
+        let Slice { first, last } = self.outgoing.as_mut()?.queue.begin_fetch()?;
+        Some(Fetch { client_id: self.client_id().clone(), first, last })
+    }
+
+    /// Messages were read back. What is missing of them was damaged.
+    pub fn load(&mut self, fetched: Fetched, effects: &mut Effects) {
+        let Fetched { fetch: Fetch { first, last, .. }, messages } = fetched;
+        let Some(outgoing) = &mut self.outgoing else { return };
+        let mut lost = Vec::new();
+        outgoing.queue.load(Slice { first, last }, messages, |position| lost.push(position));
+        for position in lost {
+            effects.drop_message(DropReason::Damaged);
+            self.keep(effects, |client_id| Change::Unqueued { client_id, position });
+        }
     }
 
     /// The same, counted. What waits for PUBCOMP alone is no message any more.
@@ -369,7 +392,7 @@ impl Session {
             if !outgoing.may_begin(terms) {
                 return None;
             }
-            let Queued { position, owed } = outgoing.pop_queued()?;
+            let (position, owed) = outgoing.queue.pop()?;
             let unsendable = if owed.message.remaining(now) == Remaining::Expired {
                 Some(DropReason::Expired)
             } else if Offer::of(&owed).fits(terms) {
@@ -403,6 +426,11 @@ impl Session {
                 self.settled_ticket(owed.ticket.as_ref(), effects);
             }
         }
+    }
+
+    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
+        let last_packet_id = self.last_packet_id;
+        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(last_packet_id)))
     }
 
     /// Frees what is not needed while the client is silent.

@@ -20,10 +20,12 @@ pub enum DropReason {
     Expired,
     /// The Session or the group that owed it ended.
     Ended,
+    /// The store could not read it back.
+    Damaged,
 }
 
 impl DropReason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Offline,
         Self::OutboundFull,
         Self::QueueFull,
@@ -31,6 +33,7 @@ impl DropReason {
         Self::TooLarge,
         Self::Expired,
         Self::Ended,
+        Self::Damaged,
     ];
 }
 

@@ -74,6 +74,12 @@ pub enum ProtocolError {
         "the server holds more than limits.memory_max and takes no Will Message above {max} bytes"
     )]
     WillTooLarge { max: usize },
+    #[error("the server's store cannot write, so that nothing more can be promised to this client")]
+    StoreFailing,
+    #[error("the server's store cannot write, and would have to keep what this CONNECT changes")]
+    StoreUnavailable,
+    #[error("the server's store was behind for longer than outbound.stall_timeout")]
+    StoreBehind,
     #[error("no CONNECT came within limits.connect_timeout")]
     ConnectTimeout,
     #[error("the Client Identifier is longer than limits.client_id_bytes_max = {max} bytes")]
@@ -159,9 +165,11 @@ impl ProtocolError {
                 ReasonCode::PacketTooLarge
             }
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
-            Self::Stalled | Self::MemoryFull | Self::WillTooLarge { .. } => {
-                ReasonCode::QuotaExceeded
-            }
+            Self::Stalled
+            | Self::MemoryFull
+            | Self::WillTooLarge { .. }
+            | Self::StoreFailing
+            | Self::StoreBehind => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
             Self::ClientIdTooLong { .. } | Self::ClientIdEmpty => {
                 ReasonCode::ClientIdentifierNotValid
@@ -176,7 +184,7 @@ impl ProtocolError {
             | Self::AuthenticationTimeout => ReasonCode::NotAuthorized,
             Self::AuthTooLarge => ReasonCode::ImplementationSpecificError,
             Self::TooManyConnections => ReasonCode::ServerBusy,
-            Self::Unclaimed => ReasonCode::ServerUnavailable,
+            Self::Unclaimed | Self::StoreUnavailable => ReasonCode::ServerUnavailable,
             Self::TakenOver => ReasonCode::SessionTakenOver,
             Self::ShuttingDown => ReasonCode::ServerShuttingDown,
             Self::Bug => ReasonCode::UnspecifiedError,
@@ -236,6 +244,8 @@ pub enum Refusal {
     RetainedFull,
     #[error("the server holds more than limits.memory_max")]
     MemoryFull,
+    #[error("the server's store cannot write")]
+    StoreFailing,
     #[error("the Topic Filter is not valid: {0}")]
     TopicFilter(#[from] TopicFilterError),
     #[error("the Topic Filter is longer than limits.topic_bytes_max = {max} bytes")]
@@ -259,12 +269,22 @@ impl Refusal {
             Self::QueuesFull
             | Self::RetainedFull
             | Self::MemoryFull
+            | Self::StoreFailing
             | Self::TooManySubscriptions { .. } => ReasonCode::QuotaExceeded,
             Self::TopicFilter(_)
             | Self::TopicFilterTooLong { .. }
             | Self::TopicFilterTooDeep { .. } => ReasonCode::TopicFilterInvalid,
             Self::SharedOff => ReasonCode::SharedSubscriptionsNotSupported,
             Self::WildcardsOff => ReasonCode::WildcardSubscriptionsNotSupported,
+        }
+    }
+
+    /// The same in an UNSUBACK, which knows no quota [MQTT-3.11.3-2].
+    #[must_use]
+    pub fn unsuback_code(&self) -> ReasonCode {
+        match self.reason() {
+            ReasonCode::QuotaExceeded => ReasonCode::UnspecifiedError,
+            reason => reason,
         }
     }
 

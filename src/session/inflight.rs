@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use super::error::ProtocolError;
 use super::packet_ids::PacketIds;
-use crate::change::{Owed, Ticket};
+use crate::change::{KeptInflight, KeptStage, Owed, Ticket};
 use crate::packet::{Delivery, PacketId, QoS, ReasonCode};
 
 #[derive(Debug)]
@@ -87,7 +87,8 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
-    pub(super) const fn new() -> Self {
+    /// Nothing is inflight. Packet Identifiers begin after `last_packet_id`.
+    pub(super) const fn new(last_packet_id: u16) -> Self {
         Self {
             entries: VecDeque::new(),
             unsent: 0,
@@ -95,8 +96,31 @@ impl Inflight {
             bytes: 0,
             released: 0,
             next_place: 0,
-            ids: PacketIds::new(),
+            ids: PacketIds::new(last_packet_id),
         }
+    }
+
+    /// What a store gave back: all of it is to be sent again.
+    pub(super) fn restored(kept: Vec<KeptInflight>, last_packet_id: u16) -> Self {
+        let mut inflight =
+            Self { ids: PacketIds::past(last_packet_id), ..Self::new(last_packet_id) };
+        for KeptInflight { id, stage } in kept {
+            let stage = match stage {
+                KeptStage::Published(owed) => {
+                    inflight.bytes += owed.message.bytes();
+                    // The group it came through knows nothing of it any more.
+                    Stage::Published(Owed { ticket: None, ..owed })
+                }
+                KeptStage::Released { place } => {
+                    inflight.released += 1;
+                    inflight.next_place = inflight.next_place.max(place.saturating_add(1));
+                    Stage::Released { place }
+                }
+            };
+            inflight.entries.push_back(Entry { id, stage, charged: false, dup: true });
+        }
+        inflight.reconnect();
+        inflight
     }
 
     pub(super) fn is_empty(&self) -> bool {

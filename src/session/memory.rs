@@ -4,6 +4,7 @@
 //! The estimates are on the large side of what was measured, allocator included; they bound the
 //! process, so too much is better than too little.
 
+use super::queue::STORED_BYTES;
 use super::receive::Connection;
 use super::state::Session;
 use super::will::Will;
@@ -58,13 +59,14 @@ pub(super) fn of_alias(topic: &TopicName) -> usize {
 }
 
 impl Session {
-    /// All that the Session holds beside [`Self::bytes`], in bytes as they are accounted.
+    /// All that the Session holds beside [`Self::loaded_bytes`], in bytes as they are accounted.
     #[must_use]
     pub fn state_bytes(&self) -> usize {
         let released = self.outgoing.as_ref().map_or(0, |outgoing| outgoing.inflight.released());
         let replays = self.replays.len() * REPLAY_BYTES;
         let received = self.received.memory_bytes();
-        self.lasting_bytes + released * RELEASED_BYTES + replays + received
+        let stored = self.stored_messages() * STORED_BYTES;
+        self.lasting_bytes + released * RELEASED_BYTES + replays + received + stored
     }
 }
 

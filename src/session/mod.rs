@@ -5,12 +5,13 @@
 //! - [`features`]: what a listener lets its clients use.
 //! - [`receive`]: [`Connection`], what only the connection needs, checks what comes in.
 //! - [`state`]: [`Session`], the standard's Session State, shared by everybody who delivers to it.
-//! - [`deliver`]: what a Session owes its client: sent now, queued, or refused.
+//! - [`deliver`]: what a Session owes its client: sent now, queued, or refused; [`queue`]: what waits.
 //! - [`inflight`], [`received`], [`packet_ids`]: QoS 1 and 2 in both directions.
 //! - [`topic_alias`], [`outbound_aliases`]: numbers that stand for topics, from and to the client.
 //! - [`subscribe`], [`subscription_set`], [`replay`]: Subscriptions and the Retained Messages they
 //!   ask for.
 //! - [`shared`]: what belongs to a group and may have to be given back.
+//! - [`restore`]: a Session that a store has kept.
 //! - [`keep_alive`], [`will`]: what follows when a client falls silent.
 //! - [`memory`]: what all of it weighs.
 //! - [`error`]: [`ProtocolError`] and the one map from it to Reason Codes.
@@ -29,9 +30,11 @@ mod limits;
 mod memory;
 mod outbound_aliases;
 mod packet_ids;
+mod queue;
 mod receive;
 mod received;
 mod replay;
+mod restore;
 mod shared;
 mod state;
 mod subscribe;

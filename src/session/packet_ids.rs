@@ -19,8 +19,14 @@ pub(super) struct PacketIds {
 }
 
 impl PacketIds {
-    pub(super) const fn new() -> Self {
-        Self { last: 0, free: u16::MAX }
+    /// None is in use, and the first will be the one after `last`.
+    pub(super) const fn new(last: u16) -> Self {
+        Self { last, free: u16::MAX }
+    }
+
+    /// The same while some are in use.
+    pub(super) const fn past(last: u16) -> Self {
+        Self { last, free: 0 }
     }
 
     /// The next one that is not among `used`. `None` if all 65,535 are.
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn identifiers_go_round_past_those_in_use() {
-        let mut packet_ids = PacketIds::new();
+        let mut packet_ids = PacketIds::new(0);
         let used = ids(&[1, 3, 65_535]);
         for _ in 0..65_534 {
             packet_ids.next(std::iter::empty());
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn while_none_is_in_use_identifiers_go_round_from_1() {
-        let mut packet_ids = PacketIds::new();
+        let mut packet_ids = PacketIds::new(0);
 
         for round in 0..3 {
             for value in 1..=u16::MAX {

@@ -27,6 +27,15 @@ impl Received {
         if self.ids.get_or_insert_default().insert(id) { Receipt::New } else { Receipt::Repeated }
     }
 
+    /// What a store gave back.
+    pub(super) fn restored(kept: Vec<PacketId>) -> Self {
+        Self { ids: (!kept.is_empty()).then(|| Box::new(kept.into_iter().collect())) }
+    }
+
+    pub(super) fn contains(&self, id: PacketId) -> bool {
+        self.ids.as_ref().is_some_and(|ids| ids.contains(&id))
+    }
+
     /// Whether the identifier was known.
     pub(super) fn release(&mut self, id: PacketId) -> bool {
         self.ids.as_mut().is_some_and(|ids| ids.remove(&id))

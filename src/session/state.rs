@@ -24,12 +24,16 @@ pub struct Session {
     store: Keeps,
     /// The claim it is held under.
     epoch: Epoch,
+    /// It ends with its connection, but the store has messages that it owes: until then it is kept.
+    kept_to_its_end: bool,
+    /// Packet Identifiers begin after this one.
+    pub(super) last_packet_id: u16,
     pub(super) subscriptions: SubscriptionSet,
     /// Allocated at the first QoS 1 or 2 message towards the client, freed when it owes none.
     pub(super) outgoing: Option<Box<Outgoing>>,
     pub(super) received: Received,
     pub(super) replays: Replays,
-    will: Option<Box<Will>>,
+    pub(super) will: Option<Box<Will>>,
     /// What the Session weighs beside messages on their way: itself, its Subscriptions, its Will.
     pub(super) lasting_bytes: usize,
 }
@@ -69,6 +73,8 @@ impl Session {
             expiry,
             store,
             epoch,
+            kept_to_its_end: false,
+            last_packet_id: 0,
             subscriptions: SubscriptionSet::default(),
             outgoing: None,
             received: Received::default(),
@@ -81,6 +87,25 @@ impl Session {
             Change::SessionBegun { client_id, identity, expiry }
         });
         session
+    }
+
+    /// The same for one that a store has kept: all of its state follows.
+    pub(super) fn kept(
+        client_id: ClientId,
+        identity: Identity,
+        expiry: SessionExpiry,
+        epoch: Epoch,
+    ) -> Self {
+        let store = Keeps::Changes;
+        let unheard = &mut Effects::default();
+        let session = Self::new(client_id, identity, expiry, store, epoch, unheard);
+        // The store hears of the end of whatever it has.
+        Self { kept_to_its_end: expiry == SessionExpiry::AtDisconnect, ..session }
+    }
+
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
     }
 
     /// Nobody else may continue it, end it or take it over.
@@ -101,9 +126,11 @@ impl Session {
 
     /// A new Network Connection continues this Session [MQTT-3.1.2-5].
     pub fn resume(&mut self, expiry: SessionExpiry, effects: &mut Effects) {
+        self.keep(effects, |client_id| Change::SessionResumed { client_id });
         self.change_expiry(expiry, effects);
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.inflight.reconnect();
+            outgoing.queue.abandon_fetch();
         }
         self.abandon_replay_step();
         self.set_will(None, effects); // [MQTT-3.1.3-9]
@@ -114,12 +141,23 @@ impl Session {
         if self.expiry == expiry {
             return;
         }
-        let before = std::mem::replace(&mut self.expiry, expiry);
-        // A store hears of a Session that stops being kept, too.
-        if self.store == Keeps::Changes && before != SessionExpiry::AtDisconnect {
-            let client_id = self.client_id.clone();
-            let change = Change::SessionExpiryChanged { client_id, expiry };
-            effects.changes.push(Recorded { epoch: self.epoch, change });
+        // A store hears of a Session that stops being kept, too: then it forgets all of it. Not
+        // while it alone has messages that are still to be sent.
+        let stays = expiry == SessionExpiry::AtDisconnect && self.stored_messages() > 0;
+        let told = if stays { SessionExpiry::After(Duration::ZERO) } else { expiry };
+        self.keep(effects, |client_id| Change::SessionExpiryChanged { client_id, expiry: told });
+        self.kept_to_its_end = stays;
+        self.expiry = expiry;
+    }
+
+    /// Its Network Connection ended. A store is told since when, and has the queue from here on.
+    pub fn disconnect(&mut self, since: Instant, effects: &mut Effects) {
+        self.keep(effects, |client_id| Change::SessionAway { client_id, since });
+        if self.is_kept()
+            && let Some(outgoing) = &mut self.outgoing
+        {
+            outgoing.queue.unload();
+            outgoing.queue.abandon_fetch();
         }
     }
 
@@ -189,6 +227,12 @@ impl Session {
             self.keep(effects, |client_id| Change::Received { client_id, id });
         }
         receipt
+    }
+
+    /// Whether a QoS 2 PUBLISH of this Packet Identifier came in and waits for its PUBREL.
+    #[must_use]
+    pub fn has_received(&self, id: PacketId) -> bool {
+        self.received.contains(id)
     }
 
     /// A PUBREL came in, or the PUBLISH was refused: the identifier may be used again
@@ -277,9 +321,16 @@ impl Session {
         }
     }
 
+    /// Whether a store keeps this Session: then it outlives the process.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        let lasts = self.expiry != SessionExpiry::AtDisconnect || self.kept_to_its_end;
+        self.store == Keeps::Changes && lasts
+    }
+
     /// Reports a change, if a store keeps this Session.
     pub(super) fn keep(&self, effects: &mut Effects, change: impl FnOnce(ClientId) -> Change) {
-        if self.store == Keeps::Changes && self.expiry != SessionExpiry::AtDisconnect {
+        if self.is_kept() {
             let change = change(self.client_id.clone());
             effects.changes.push(Recorded { epoch: self.epoch, change });
         }

@@ -224,7 +224,7 @@ fn after_unsubscribe_nothing_comes_any_more() {
 
     let removed = world.router.unsubscribe(&mut world.courier, &a.attachment, &filter).unwrap();
 
-    assert!(removed.result);
+    assert_eq!(removed.result, Ok(true));
     assert_eq!(world.publish(&a, &draft("t", "y", ZERO)).takers, 0);
     world.flush();
     assert_eq!(a.read(), ["t:x"]);

@@ -387,7 +387,7 @@ fn a_member_that_unsubscribes_finishes_what_it_has() {
     let filter = dunlin::topic::SubscriptionFilter::parse(GROUP).unwrap();
     let removed =
         world.router.unsubscribe(&mut world.courier, &leaver.attachment, &filter).unwrap();
-    assert!(removed.result);
+    assert_eq!(removed.result, Ok(true));
     publish(&mut world, &publisher, 2..4);
     assert_eq!((leaver.read().len(), other.read().len()), (2, 2));
     world.puback(&leaver, 1);

@@ -7,10 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use dunlin::change::{
-    self, Change, CommitNumber, Epoch, Fetch, FetchReply, Fetched, Journal, Keeps, Recorded,
-    SessionExpiry, Subscription,
-};
+use dunlin::change::{Epoch, Journal, Keeps, SessionExpiry, Subscription};
 use dunlin::message::{Message, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
@@ -24,10 +21,13 @@ use dunlin::router::{
     Strategy, Wire,
 };
 use dunlin::session::{
-    self, Farewell, Limits, QueueWhenFull, Refusal, ServerSide, Terms, Will, WillFate,
+    self, Farewell, Limits, ProtocolError, QueueWhenFull, Refusal, ServerSide, Terms, Will,
+    WillFate,
 };
 use dunlin::time::Now;
 use dunlin::topic::{SubscriptionFilter, TopicName};
+
+use crate::store::ModelStore;
 
 pub(crate) const V311: ProtocolVersion = ProtocolVersion::V311;
 pub(crate) const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -140,93 +140,6 @@ impl Wire for FakeWire {
     }
 
     fn shutdown(&self) {}
-}
-
-/// A store that keeps what it was given when a test says so.
-#[derive(Debug)]
-pub(crate) struct FakeJournal {
-    keeps: Keeps,
-    state: Mutex<JournalState>,
-}
-
-#[derive(Debug, Default)]
-struct JournalState {
-    changes: Vec<(u64, Recorded)>,
-    submitted: u64,
-    kept: u64,
-    waiting: Vec<(u64, Waker)>,
-}
-
-impl FakeJournal {
-    fn new(keeps: Keeps) -> Self {
-        Self { keeps, state: Mutex::default() }
-    }
-
-    pub(crate) fn submitted(&self) -> u64 {
-        self.state.lock().unwrap().submitted
-    }
-
-    /// Keeps everything submitted up to a number and wakes who waited for it.
-    pub(crate) fn keep_up_to(&self, number: u64) {
-        let mut state = self.state.lock().unwrap();
-        state.kept = state.kept.max(number);
-        let waiting = std::mem::take(&mut state.waiting);
-        let (due, waiting) = waiting.into_iter().partition(|(wanted, _)| *wanted <= number);
-        state.waiting = waiting;
-        drop(state);
-        let due: Vec<(u64, Waker)> = due;
-        due.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-
-    pub(crate) fn keep_all(&self) {
-        self.keep_up_to(self.submitted());
-    }
-
-    /// The number of the last change that `wanted` picks.
-    pub(crate) fn number_of(&self, wanted: impl Fn(&Change) -> bool) -> u64 {
-        let state = self.state.lock().unwrap();
-        let found = state.changes.iter().rev().find(|(_, recorded)| wanted(&recorded.change));
-        found.unwrap().0
-    }
-}
-
-impl Journal for FakeJournal {
-    fn keeps(&self) -> Keeps {
-        self.keeps
-    }
-
-    fn submit(&self, changes: &mut Vec<Recorded>) -> CommitNumber {
-        if self.keeps == Keeps::Nothing {
-            changes.clear();
-            return CommitNumber::NONE;
-        }
-        let mut state = self.state.lock().unwrap();
-        state.submitted += 1;
-        let number = state.submitted;
-        state.changes.extend(changes.drain(..).map(|change| (number, change)));
-        CommitNumber(number)
-    }
-
-    fn kept(&self) -> CommitNumber {
-        CommitNumber(self.state.lock().unwrap().kept)
-    }
-
-    fn wake_when_kept(&self, number: CommitNumber, waker: &Waker) {
-        let mut state = self.state.lock().unwrap();
-        if number.0 <= state.kept {
-            drop(state);
-            return waker.wake_by_ref();
-        }
-        state.waiting.push((number.0, waker.clone()));
-    }
-
-    fn state(&self) -> change::JournalState {
-        change::JournalState::Keeping
-    }
-
-    fn fetch(&self, fetch: Fetch, reply: FetchReply) {
-        reply(Fetched { fetch, messages: Vec::new() });
-    }
 }
 
 /// A connected client.
@@ -347,10 +260,14 @@ pub(crate) fn durable(client_id: &'static str) -> Connecting {
 }
 
 pub(crate) fn will(topic: &str, delay: u64) -> Will {
+    will_at(ZERO, topic, delay)
+}
+
+pub(crate) fn will_at(qos: QoS, topic: &str, delay: u64) -> Will {
     let message = Message {
         topic: TopicName::parse(topic).unwrap(),
         payload: Bytes::from_static(b"gone"),
-        qos: ZERO,
+        qos,
         retain: false,
         properties: ForwardedProperties::default(),
         expires_at: None,
@@ -417,7 +334,7 @@ pub(crate) fn router_limits() -> RouterLimits {
 /// A router and one worker.
 pub(crate) struct World {
     pub(crate) router: Arc<Router>,
-    pub(crate) journal: Arc<FakeJournal>,
+    pub(crate) journal: Arc<ModelStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) courier: Courier,
     pub(crate) flushing: Flushing,
@@ -432,13 +349,26 @@ impl World {
     }
 
     pub(crate) fn with(limits: RouterLimits, keeps: Keeps) -> Self {
-        let journal = Arc::new(FakeJournal::new(keeps));
+        let journal = Arc::new(ModelStore::new(keeps));
         let metrics = Arc::new(Metrics::new(2));
         let store = Arc::clone(&journal) as Arc<dyn Journal>;
         let router = Arc::new(Router::new(limits, store, Arc::clone(&metrics)));
         let now = Instant::now();
         let courier = Courier::new(metrics.worker(0), moment(now));
         Self { router, journal, metrics, courier, flushing: Flushing::default(), now, epoch: 0 }
+    }
+
+    /// The process ends at this moment, and the next one begins with what the store has kept.
+    pub(crate) fn restart(&mut self) {
+        let limits = self.router.limits().clone();
+        let kept = self.journal.restart(self.now);
+        self.metrics = Arc::new(Metrics::new(2));
+        let store = Arc::clone(&self.journal) as Arc<dyn Journal>;
+        self.router = Arc::new(Router::new(limits, store, Arc::clone(&self.metrics)));
+        self.courier = Courier::new(self.metrics.worker(0), moment(self.now));
+        self.flushing = Flushing::default();
+        self.router.restore(&mut self.courier, kept);
+        self.journal.keep_all();
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -520,11 +450,21 @@ impl World {
         while self.router.flush_dirty(&mut self.courier, &mut self.flushing, waker) {}
     }
 
-    /// What a task does when the store has kept something.
-    pub(crate) fn release(&mut self, peer: &Peer) {
-        if peer.raised(Flags::KEPT) {
-            self.router.release_kept(&mut self.courier, &peer.attachment);
+    /// What a task does when others woke it.
+    pub(crate) fn heed(&mut self, peer: &Peer) -> Result<(), ProtocolError> {
+        let flags = peer.signal.take();
+        if flags.has(Flags::KEPT) {
+            self.router.release_kept(&mut self.courier, &peer.attachment)?;
         }
+        if flags.has(Flags::FETCHED) {
+            self.router.load_fetched(&mut self.courier, &peer.attachment);
+        }
+        Ok(())
+    }
+
+    /// What a task does when the store has kept something or read something back.
+    pub(crate) fn release(&mut self, peer: &Peer) {
+        self.heed(peer).unwrap();
         self.flush();
     }
 

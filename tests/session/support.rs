@@ -222,6 +222,11 @@ impl Desk {
         self.offer_to(&message(text), qos, Some(terms), Room::Open)
     }
 
+    /// To a connected client that takes nothing right now.
+    pub(crate) fn offer_full(&mut self, text: &str, qos: QoS) -> Verdict {
+        self.offer_to(&message(text), qos, Some(&terms(8)), Room::Full)
+    }
+
     /// To a client that is away.
     pub(crate) fn offer_away(&mut self, text: &str, qos: QoS) -> Verdict {
         self.offer_to(&message(text), qos, None, Room::Away)

@@ -28,9 +28,9 @@ use dunlin::session::{
 use dunlin::time::Now;
 use dunlin::topic::SubscriptionFilter;
 
-use crate::journal::LateJournal;
 use crate::oracle::{Answer, Arrived, Counts, Oracle, Routed, identity};
 use crate::random::Random;
+use crate::store::ModelStore;
 use crate::wire::{Pipe, Woken};
 
 /// Microseconds since the simulation began.
@@ -164,7 +164,7 @@ pub(crate) struct Conn {
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) journal: Arc<LateJournal>,
+    pub(crate) journal: Arc<ModelStore>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) now: Micros,
     router: Arc<Router>,
@@ -222,7 +222,7 @@ impl Conn {
 
 impl Broker {
     pub(crate) fn new(bounds: &Bounds, keeps: Keeps) -> Self {
-        let journal = Arc::new(LateJournal::new(keeps));
+        let journal = Arc::new(ModelStore::new(keeps));
         let metrics = Arc::new(Metrics::new(1));
         let store = Arc::clone(&journal) as Arc<dyn Journal>;
         let router = Arc::new(Router::new(bounds.router_limits(), store, Arc::clone(&metrics)));
@@ -448,7 +448,11 @@ impl Broker {
             return Err(End::Closed);
         }
         if flags.has(Flags::KEPT) {
-            self.router.release_kept(&mut self.courier, &dialogue.attachment);
+            let released = self.router.release_kept(&mut self.courier, &dialogue.attachment);
+            assert_eq!(released, Ok(()), "the store never fails");
+        }
+        if flags.has(Flags::FETCHED) {
+            self.router.load_fetched(&mut self.courier, &dialogue.attachment);
         }
         if flags.has(Flags::DRAINED) {
             conn.paused = false;
@@ -782,7 +786,7 @@ impl Turn<'_> {
             let removed = router.unsubscribe(courier, &self.dialogue.attachment, &filter);
             let removed = removed.ok_or(End::Superseded)?;
             self.promise(removed.commit);
-            self.oracle.unsubscribed(self.at, text, removed.result);
+            self.oracle.unsubscribed(self.at, text, removed.result.unwrap());
             codes.push(ReasonCode::Success);
         }
         let unsuback = UnsubAck {

@@ -26,6 +26,8 @@ mod client;
 mod journal;
 mod oracle;
 mod random;
+#[path = "../support/store.rs"]
+mod store;
 mod wire;
 mod world;
 

@@ -41,6 +41,9 @@ impl World {
         let cuts = random.pick(&[0, 2, 10, 30]);
         let late = random.pick(&[0, 20]);
         let pace = random.pick(&[1_000, 50_000, 300_000]);
+        if seed % 4 == 1 {
+            broker.journal.fetch_slowly();
+        }
         Self { random, broker, clients, oracle, cuts, late, pace }
     }
 
@@ -165,6 +168,7 @@ impl World {
             (self.broker.journal.kept_number(), self.broker.journal.submitted());
         let number = kept + self.random.below(submitted - kept + 1);
         self.broker.journal.keep_up_to(number);
+        self.broker.journal.answer_fetches();
     }
 
     /// A connection breaks at some byte in each direction. Either side may find out late.
@@ -267,6 +271,7 @@ impl World {
             let submitted = self.broker.journal.submitted();
             moved |= submitted > self.broker.journal.kept_number();
             self.broker.journal.keep_up_to(submitted);
+            moved |= self.broker.journal.answer_fetches() > 0;
             if !moved {
                 return;
             }

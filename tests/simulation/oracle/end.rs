@@ -11,6 +11,7 @@ use super::{Counts, Oracle, matches, publish_size};
 use crate::broker::Micros;
 use crate::client::Lasting;
 use crate::client::SHARED_ID;
+use crate::journal::owed_by_groups;
 
 impl Oracle {
     /// Everybody who has a Session is connected and has read everything.
@@ -101,7 +102,7 @@ impl Oracle {
 
     /// Of what a store was told that groups owe: nothing twice, nothing left that is owed no more.
     pub(crate) fn groups_are_kept(&self) {
-        let owed = match self.journal.owed_by_groups() {
+        let owed = match owed_by_groups(&self.journal) {
             Ok(owed) => owed,
             Err(wrong) => self.fail(&wrong),
         };
@@ -146,7 +147,7 @@ impl Oracle {
                 self.fail(&format!("[MQTT-4.8.2-4] something waits beside its members: {group:?}"));
             }
         }
-        match self.journal.owed_by_groups() {
+        match owed_by_groups(&self.journal) {
             Ok(owed) if owed.is_empty() => {}
             owed => self.fail(&format!("the store says groups owe {owed:?}")),
         }

@@ -29,7 +29,7 @@ use dunlin::session::{QueueWhenFull, Terms, WillFate};
 
 use crate::broker::{Bounds, Micros};
 use crate::client::Lasting;
-use crate::journal::LateJournal;
+use crate::store::ModelStore;
 pub(crate) use groups::shared_filter;
 use groups::{Groups, Share};
 
@@ -269,7 +269,7 @@ struct Value {
 pub(crate) struct Oracle {
     pub(crate) now: Micros,
     pub(crate) verbose: bool,
-    journal: Arc<LateJournal>,
+    journal: Arc<ModelStore>,
     bounds: Bounds,
     lasting: Lasting,
     sessions: Vec<SessionModel>,
@@ -363,7 +363,7 @@ impl SessionModel {
 }
 
 impl Oracle {
-    pub(crate) fn new(journal: Arc<LateJournal>, bounds: Bounds, lasting: Lasting) -> Self {
+    pub(crate) fn new(journal: Arc<ModelStore>, bounds: Bounds, lasting: Lasting) -> Self {
         Self {
             now: 0,
             verbose: false,
