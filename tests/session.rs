@@ -51,6 +51,9 @@ mod memory;
 /// Retained Messages against live ones.
 #[path = "session/replay.rs"]
 mod replay;
+/// What goes on after a restart, and what the store alone has.
+#[path = "session/restore.rs"]
+mod restore;
 /// Subscriptions of a Session.
 #[path = "session/subscriptions.rs"]
 mod subscriptions;

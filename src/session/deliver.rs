@@ -223,6 +223,7 @@ impl Session {
             return Verdict::Dropped;
         }
         self.drop_oldest(in_the_way, effects);
+        let position = self.next_position;
         let outgoing = self.outgoing();
         if let Some(terms) = terms
             && room == Room::Open
@@ -233,8 +234,12 @@ impl Session {
             self.keep_sent(None, effects);
             return Verdict::Send(first_delivery(offer.qos, id));
         }
-        let queue = &mut outgoing.queue;
-        let position = if stored { queue.push_stored(bytes) } else { queue.push(offer.to_owed()) };
+        if stored {
+            outgoing.queue.push_stored(position, bytes);
+        } else {
+            outgoing.queue.push(position, offer.to_owed());
+        }
+        self.next_position = position.saturating_add(1);
         self.keep(effects, |client_id| Change::Queued {
             client_id,
             position,

@@ -43,7 +43,6 @@ pub(super) struct Queue {
     bytes: usize,
     /// The same of those that are loaded.
     loaded_bytes: usize,
-    next_position: u64,
     fetching: Option<Slice>,
 }
 
@@ -55,18 +54,11 @@ pub(super) struct Slice {
 }
 
 impl Queue {
-    /// A queue whose messages are all in the store. New ones stand behind them, and not before
-    /// `next_position`.
-    pub(super) fn restored(kept: Vec<KeptMessage>, next_position: u64) -> Self {
+    /// A queue whose messages are all in the store.
+    pub(super) fn restored(kept: Vec<KeptMessage>) -> Self {
         let bytes = kept.iter().map(|message| message.bytes as usize).sum();
-        let behind = kept.last().map_or(0, |last| last.position.saturating_add(1));
         let stored = |KeptMessage { position, bytes }| Waiting { position, bytes, owed: None };
-        Self {
-            entries: kept.into_iter().map(stored).collect(),
-            bytes,
-            next_position: next_position.max(behind),
-            ..Self::default()
-        }
+        Self { entries: kept.into_iter().map(stored).collect(), bytes, ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -97,25 +89,22 @@ impl Queue {
         self.entries.iter().map(|waiting| waiting.bytes as usize)
     }
 
-    /// Lets a message wait that stays in memory: its position.
-    pub(super) fn push(&mut self, owed: Owed) -> u64 {
+    /// Lets a message wait that stays in memory. Its position is behind all others.
+    pub(super) fn push(&mut self, position: u64, owed: Owed) {
         let bytes = accounted(owed.message.bytes());
         self.loaded += 1;
         self.loaded_bytes += bytes as usize;
-        self.push_back(bytes, Some(Box::new(owed)))
+        self.push_back(position, bytes, Some(Box::new(owed)));
     }
 
-    /// Lets a message of so many bytes wait that only the store has: its position.
-    pub(super) fn push_stored(&mut self, bytes: usize) -> u64 {
-        self.push_back(accounted(bytes), None)
+    /// The same for a message of so many bytes that only the store has.
+    pub(super) fn push_stored(&mut self, position: u64, bytes: usize) {
+        self.push_back(position, accounted(bytes), None);
     }
 
-    fn push_back(&mut self, bytes: u32, owed: Option<Box<Owed>>) -> u64 {
-        let position = self.next_position;
-        self.next_position = position.saturating_add(1);
+    fn push_back(&mut self, position: u64, bytes: u32, owed: Option<Box<Owed>>) {
         self.bytes += bytes as usize;
         self.entries.push_back(Waiting { position, bytes, owed });
-        position
     }
 
     /// Takes the oldest message out, wherever it is: its position.

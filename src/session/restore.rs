@@ -19,6 +19,8 @@ impl Session {
         let KeptSession { client_id, identity, expiry, subscriptions, will, .. } = kept;
         let mut session = Self::kept(client_id, identity, expiry, epoch);
         session.last_packet_id = kept.last_packet_id;
+        let behind = kept.queue.last().map_or(0, |last| last.position.saturating_add(1));
+        session.next_position = kept.next_position.max(behind);
         session.received = Received::restored(kept.received);
         for (filter, subscription) in subscriptions {
             session.lasting_bytes += memory::of_subscription(&filter);
@@ -26,7 +28,7 @@ impl Session {
         }
         if !kept.queue.is_empty() || !kept.inflight.is_empty() {
             let inflight = Inflight::restored(kept.inflight, kept.last_packet_id);
-            let queue = Queue::restored(kept.queue, kept.next_position);
+            let queue = Queue::restored(kept.queue);
             session.outgoing = Some(Box::new(Outgoing { inflight, queue }));
         }
         session.will = will.map(|will| Box::new(restored_will(will, kept.away_since, now)));

@@ -28,6 +28,8 @@ pub struct Session {
     kept_to_its_end: bool,
     /// Packet Identifiers begin after this one.
     pub(super) last_packet_id: u16,
+    /// In the queue. None is given twice, also after the queue was freed.
+    pub(super) next_position: u64,
     pub(super) subscriptions: SubscriptionSet,
     /// Allocated at the first QoS 1 or 2 message towards the client, freed when it owes none.
     pub(super) outgoing: Option<Box<Outgoing>>,
@@ -75,6 +77,7 @@ impl Session {
             epoch,
             kept_to_its_end: false,
             last_packet_id: 0,
+            next_position: 0,
             subscriptions: SubscriptionSet::default(),
             outgoing: None,
             received: Received::default(),

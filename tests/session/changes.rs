@@ -15,7 +15,7 @@ const ONE: QoS = QoS::AtLeastOnce;
 const TWO: QoS = QoS::ExactlyOnce;
 
 /// One change in short.
-fn short(change: &Change) -> String {
+pub(crate) fn short(change: &Change) -> String {
     let text =
         |message: &dunlin::message::Message| String::from_utf8(message.payload.to_vec()).unwrap();
     match change {
@@ -53,7 +53,7 @@ fn short(change: &Change) -> String {
 }
 
 /// What was reported since the last call.
-fn reported(desk: &mut Desk) -> Vec<String> {
+pub(crate) fn reported(desk: &mut Desk) -> Vec<String> {
     desk.effects.changes.drain(..).map(|recorded| short(&recorded.change)).collect()
 }
 
