@@ -173,6 +173,8 @@ pub(crate) struct Broker {
     flusher: Arc<Woken>,
     base: Instant,
     epoch: u64,
+    /// Of the processes before this one.
+    counted: Counts,
 }
 
 impl Conn {
@@ -241,7 +243,33 @@ impl Broker {
             flusher,
             base,
             epoch: 0,
+            counted: Counts::default(),
         }
+    }
+
+    /// The process ends, and the next one goes on with what the store has kept, which is all that it
+    /// was given. Every connection is lost.
+    pub(crate) fn restart(&mut self, oracle: &mut Oracle) {
+        self.journal.keep_all();
+        for (at, conn) in self.conns.iter_mut().enumerate() {
+            if let Stage::Open(_) = std::mem::replace(&mut conn.stage, Stage::Closed) {
+                oracle.killed(at);
+            }
+            conn.cut(0, true);
+        }
+        oracle.restarted();
+        self.counted = self.counts();
+        let now = self.base + Duration::from_micros(self.now);
+        let kept = self.journal.restart(now);
+        self.metrics = Arc::new(Metrics::new(1));
+        let limits = self.router.limits().clone();
+        let store = Arc::clone(&self.journal) as Arc<dyn Journal>;
+        self.router = Arc::new(Router::new(limits, store, Arc::clone(&self.metrics)));
+        let start = Now { monotonic: now, wall: SystemTime::UNIX_EPOCH };
+        self.courier = Courier::new(self.metrics.worker(0), start);
+        self.flushing = Flushing::default();
+        self.flusher.set();
+        self.router.restore(&mut self.courier, kept);
     }
 
     fn begin_turn(&mut self) {
@@ -269,14 +297,17 @@ impl Broker {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts {
+        let damaged = self.metrics.total(|counters| &counters.dropped_damaged);
+        assert_eq!(damaged, 0, "the store gives everything back");
+        let now = Counts {
             offline: self.metrics.total(|counters| &counters.dropped_offline),
             outbound_full: self.metrics.total(|counters| &counters.dropped_outbound_full),
             queue_full: self.metrics.total(|counters| &counters.dropped_queue_full),
             too_large: self.metrics.total(|counters| &counters.dropped_too_large),
             expired: self.metrics.total(|counters| &counters.dropped_expired),
             retained_refused: self.metrics.total(|counters| &counters.retained_refused),
-        }
+        };
+        now + self.counted
     }
 
     pub(crate) fn groups(&self) -> Vec<GroupStatus> {

@@ -23,6 +23,9 @@ pub(crate) struct World {
     late: u64,
     /// How long a step takes at most, in microseconds.
     pace: u64,
+    /// Whether the process is killed now and then. No group knows what it owes then but by its
+    /// store, and no Session ends.
+    restarts: bool,
 }
 
 impl World {
@@ -44,7 +47,8 @@ impl World {
         if seed % 4 == 1 {
             broker.journal.fetch_slowly();
         }
-        Self { random, broker, clients, oracle, cuts, late, pace }
+        let restarts = keeps == Keeps::Changes && lasting == Lasting::Always && shares == 0;
+        Self { random, broker, clients, oracle, cuts, late, pace, restarts }
     }
 
     /// Runs it to its end; something that depends on all that happened.
@@ -59,6 +63,9 @@ impl World {
             if self.random.below(400) == 0 {
                 self.calm();
             }
+            if self.restarts && self.random.below(200) == 0 {
+                self.restart();
+            }
         }
         self.settle();
         self.compare_retained();
@@ -69,6 +76,13 @@ impl World {
     fn pass(&mut self, micros: u64) {
         self.broker.now += 1 + self.random.below(micros);
         self.oracle.now = self.broker.now;
+    }
+
+    fn restart(&mut self) {
+        self.broker.restart(&mut self.oracle);
+        for client in &mut self.clients {
+            client.forget_connection();
+        }
     }
 
     fn step(&mut self) {

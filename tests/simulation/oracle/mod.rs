@@ -15,7 +15,7 @@ mod groups;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,21 @@ pub(crate) struct Counts {
     pub(crate) too_large: u64,
     pub(crate) expired: u64,
     pub(crate) retained_refused: u64,
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            offline: self.offline + other.offline,
+            outbound_full: self.outbound_full + other.outbound_full,
+            queue_full: self.queue_full + other.queue_full,
+            too_large: self.too_large + other.too_large,
+            expired: self.expired + other.expired,
+            retained_refused: self.retained_refused + other.retained_refused,
+        }
+    }
 }
 
 impl Sub for Counts {
@@ -929,6 +944,36 @@ impl Oracle {
         }
         let wills = will.into_iter().map(|will| (client, will)).collect();
         self.publish_wills(wills, growth, 0, submitted);
+    }
+
+    /// The process ended, and this connection with it.
+    pub(crate) fn killed(&mut self, conn: usize) {
+        let model = self.conns.get_mut(&conn).unwrap();
+        if std::mem::replace(&mut model.left, true) {
+            return;
+        }
+        let at = model.session;
+        self.note(&format!("conn {conn}: is killed"));
+        self.away(at);
+        let session = &mut self.sessions[at];
+        session.conn = None;
+        session.away_since = self.now;
+    }
+
+    /// Another process goes on. All Sessions are kept; their Wills wait until their clients had time
+    /// to come back, and what was still to be replayed is forgotten.
+    pub(crate) fn restarted(&mut self) {
+        /// In microseconds.
+        const PATIENCE: Micros = 60_000_000;
+        self.note("restarts");
+        for at in self.living.values() {
+            let session = &mut self.sessions[*at];
+            session.rights.iter_mut().for_each(|right| right.cancelled = true);
+            let away = self.now - session.away_since;
+            if let Some(will) = &mut session.will {
+                will.delay = will.delay.max(away + PATIENCE);
+            }
+        }
     }
 
     pub(crate) fn superseded(&mut self, conn: usize) {
