@@ -264,4 +264,33 @@ pub trait Journal: Send + Sync + fmt::Debug {
 
     /// Reads queued messages back, as they are after all that was submitted until now.
     fn fetch(&self, fetch: Fetch, reply: FetchReply);
+
+    /// From here until [`Self::end_together`] is given the same number, whatever is submitted, by
+    /// others too, is kept at once or not at all.
+    fn begin_together(&self) -> u64 {
+        0
+    }
+
+    fn end_together(&self, _: u64) {}
+}
+
+/// While it lives, what is submitted is kept at once or not at all: facts that are made under
+/// different locks, and of which a restart must not find only some. It lasts as long as a message is
+/// routed, never longer.
+#[derive(Debug)]
+pub struct Together<'j> {
+    journal: &'j dyn Journal,
+    number: u64,
+}
+
+impl<'j> Together<'j> {
+    pub fn begin(journal: &'j dyn Journal) -> Self {
+        Self { journal, number: journal.begin_together() }
+    }
+}
+
+impl Drop for Together<'_> {
+    fn drop(&mut self) {
+        self.journal.end_together(self.number);
+    }
 }

@@ -42,6 +42,19 @@ mod counted;
 /// Nothing is promised before it is kept.
 #[path = "router/held.rs"]
 mod held;
+/// Clients that send packets.
+#[path = "router/talk.rs"]
+mod talk;
+
+/// A process that is killed again and again.
+#[path = "router/crash.rs"]
+mod crash;
+/// A store that cannot write.
+#[path = "router/failing.rs"]
+mod failing;
+/// What the store alone has, on its way back.
+#[path = "router/fetched.rs"]
+mod fetched;
 /// What the next process finds.
 #[path = "router/restart.rs"]
 mod restart;

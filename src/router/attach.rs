@@ -12,7 +12,7 @@ use super::link::{Flow, Link, Signal, Wire};
 use super::publish::Origin;
 use super::shared_subscription::{Connection, Group};
 use super::slot::{Attachment, Slot, SlotState};
-use crate::change::{CommitNumber, Epoch, Owed, SessionExpiry};
+use crate::change::{CommitNumber, Epoch, Journal, Owed, SessionExpiry, Together};
 use crate::message::Publication;
 use crate::packet::{ClientId, Identity};
 use crate::session::{
@@ -88,6 +88,12 @@ pub(super) struct Remains {
 }
 
 impl Remains {
+    /// A Will that is gone from its Session and those who owe it then, or a restart could find
+    /// neither.
+    pub(super) fn go_together<'j>(&self, journal: &'j dyn Journal) -> Option<Together<'j>> {
+        (!self.wills.is_empty()).then(|| Together::begin(journal))
+    }
+
     /// Takes what a Session that ended leaves.
     fn inherit(&mut self, session: &mut Session, effects: &mut Effects) {
         self.filters = session.filters().collect();
@@ -152,6 +158,7 @@ impl Router {
         let mut link = Link::new(attach.terms, attach.wire, attach.signal);
         let mut packet = courier.take_buffer();
         connack(session_present, &mut packet);
+        let together = remains.go_together(&*self.journal);
         let commit = self.journal_changes(courier).max(state.promised);
         self.open_link(courier, &mut link, &packet, commit);
         courier.give_buffer(packet);
@@ -175,6 +182,7 @@ impl Router {
             flush::supersede(courier, link, self.journal.kept());
         }
         self.bury(courier, &slot, remains);
+        drop(together);
         let attachment = Attachment { slot, generation };
         Ok(Attached { attachment, session_present, replaying, took_over })
     }
@@ -315,9 +323,11 @@ impl Router {
         remains.groups = state.waiting_groups();
         self.part(courier, slot, state, parting, &mut remains);
         courier.reweigh(before, state.weight());
+        let together = remains.go_together(&*self.journal);
         self.journal_changes(courier);
         drop(guard);
         self.bury(courier, slot, remains);
+        drop(together);
         Leave::Left(leaving)
     }
 
@@ -357,7 +367,7 @@ impl Router {
         self.sweep_retained(courier);
         let now = courier.instant();
         while let Some(slot) = self.schedule.next_due(now) {
-            let mut remains = Remains::default();
+            let (mut remains, mut together) = (Remains::default(), None);
             let mut guard = slot.lock();
             let state = &mut *guard;
             state.scheduled = None;
@@ -367,10 +377,12 @@ impl Router {
                 courier.counters.sessions_expired.add((parting.lives == Lives::Ended).into());
                 self.part(courier, &slot, state, parting, &mut remains);
                 courier.reweigh(before, state.weight());
+                together = remains.go_together(&*self.journal);
                 self.journal_changes(courier);
             }
             drop(guard);
             self.bury(courier, &slot, remains);
+            drop(together);
         }
         self.schedule.first()
     }
@@ -440,7 +452,7 @@ mod tests {
         fn shutdown(&self) {}
     }
 
-    impl crate::change::Journal for Nowhere {
+    impl Journal for Nowhere {
         fn keeps(&self) -> Keeps {
             Keeps::Nothing
         }

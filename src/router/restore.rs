@@ -83,8 +83,10 @@ impl Router {
         let parting = session.away(since, now, &mut courier.effects);
         self.part(courier, slot, state, parting, &mut remains);
         courier.reweigh(before, state.weight());
+        let together = remains.go_together(&*self.journal);
         self.journal_changes(courier);
         drop(guard);
         self.bury(courier, slot, remains);
+        drop(together);
     }
 }

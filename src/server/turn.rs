@@ -7,12 +7,12 @@ use smallvec::SmallVec;
 
 use super::authentication::Authentication;
 use crate::auth::{Authenticator, Rejected};
-use crate::change::{CommitNumber, Subscription};
+use crate::change::{CommitNumber, Subscription, Together};
 use crate::message::{AsItCame, Payload, Publication};
 use crate::packet::{
     Auth, DecodeError, Delivery, FilterRequest, Frame, Packet, PacketId, PacketType,
-    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishRun, ReasonCode, ReasonCodes,
-    SubAck, Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
+    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishRun, QoS, ReasonCode,
+    ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
 };
 use crate::router::{
     Acknowledged, Attachment, COPIED_PACKET_MAX, Courier, Ending, Episode, Memory, Origin, Outcome,
@@ -220,6 +220,9 @@ impl Turn<'_> {
         }
         let courier = &*self.courier;
         let inbound = connection.publish(publish, limits, |topic| courier.known_name(topic))?;
+        // That it came, and who owes it: with only one of them it would be lost or routed twice.
+        let exactly_once = publish.delivery.qos() == QoS::ExactlyOnce;
+        let together = exactly_once.then(|| Together::begin(self.router.journal()));
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
             let receipt = self.router.receive_publish(self.courier, &self.dialogue.attachment, id);
             let receipt = receipt.ok_or(End::Superseded)?;
@@ -276,6 +279,7 @@ impl Turn<'_> {
             Err(refusal) => PublishAnswer::refused(refusal),
         };
         self.answer_publish(publish.delivery, &answer);
+        drop(together);
         Ok(handled)
     }
 

@@ -11,9 +11,9 @@ use dunlin::change::{Epoch, Journal, Keeps, SessionExpiry, Subscription};
 use dunlin::message::{Message, Payload, Publication};
 use dunlin::metrics::Metrics;
 use dunlin::packet::{
-    ClientId, Delivery, Disconnect, ForwardedProperties, Framing, Identity, Packet, PacketId,
-    ProtocolVersion, PubAck, Publish, QoS, ReasonCode, RetainHandling, SubscriptionId,
-    SubscriptionOptions, frame,
+    ClientId, ConnAckCode, ConnectReturnCode, Delivery, Disconnect, ForwardedProperties, Framing,
+    Identity, Packet, PacketId, ProtocolVersion, PubAck, Publish, QoS, ReasonCode, RetainHandling,
+    SubscriptionId, SubscriptionOptions, frame,
 };
 use dunlin::router::{
     Acknowledged, Attach, Attached, Attachment, Courier, Ending, Flags, Flushing, Leave, Leaving,
@@ -181,10 +181,21 @@ pub(crate) fn words(bytes: &[u8], version: ProtocolVersion) -> Vec<String> {
 fn word(packet: &Packet<'_>) -> String {
     match packet {
         Packet::ConnAck(ack) if ack.session_present => "connack present".into(),
-        Packet::ConnAck(_) => "connack".into(),
         Packet::Publish(publish) => publish_word(publish),
-        Packet::PubAck(ack) => format!("puback {}", ack.id),
-        Packet::PubRec(ack) => format!("pubrec {}", ack.id),
+        Packet::ConnAck(ack) if ack.code != ConnAckCode::V5(ReasonCode::Success) => {
+            match ack.code {
+                ConnAckCode::V5(reason) => format!("connack 0x{:02x}", reason.value()),
+                ConnAckCode::V3(ConnectReturnCode::Accepted) => "connack".into(),
+                ConnAckCode::V3(code) => format!("connack {code:?}"),
+            }
+        }
+        Packet::ConnAck(_) => "connack".into(),
+        Packet::PubAck(ack) => format!("puback {}{}", ack.id, unless_success(ack.reason)),
+        Packet::PubRec(ack) => format!("pubrec {}{}", ack.id, unless_success(ack.reason)),
+        Packet::PubComp(ack) => format!("pubcomp {}{}", ack.id, unless_success(ack.reason)),
+        Packet::SubAck(ack) => format!("suback {}{}", ack.id, codes(ack.codes.clone())),
+        Packet::UnsubAck(ack) => format!("unsuback {}{}", ack.id, codes(ack.codes.clone())),
+        Packet::PingResp => "pingresp".into(),
         Packet::PubRel(ack) if ack.reason != ReasonCode::Success => {
             format!("pubrel {} 0x{:02x}", ack.id, ack.reason.value())
         }
@@ -194,6 +205,14 @@ fn word(packet: &Packet<'_>) -> String {
         }
         other => panic!("no client expects {other:?}"),
     }
+}
+
+fn unless_success(reason: ReasonCode) -> String {
+    if reason.is_error() { format!(" 0x{:02x}", reason.value()) } else { String::new() }
+}
+
+fn codes(codes: impl IntoIterator<Item = ReasonCode>) -> String {
+    codes.into_iter().map(|code| format!(" 0x{:02x}", code.value())).collect()
 }
 
 /// `topic:payload`, then what is not the default: QoS and identifier, `dup`, `retain`, identifiers,

@@ -40,6 +40,10 @@ struct State {
     fetches: Vec<(Fetch, Reply)>,
     fetched: Vec<Fetch>,
     damaged: HashSet<(ClientId, u64)>,
+    /// First and last numbers of what is kept together.
+    together: Vec<(u64, u64)>,
+    /// The first numbers of what goes on.
+    begun: Vec<u64>,
 }
 
 struct Reply(FetchReply);
@@ -111,6 +115,8 @@ impl ModelStore {
             fetches: Vec::new(),
             fetched: Vec::new(),
             damaged: HashSet::new(),
+            together: Vec::new(),
+            begun: Vec::new(),
         };
         Self { keeps, state: Mutex::new(state) }
     }
@@ -130,8 +136,10 @@ impl ModelStore {
     /// Keeps everything submitted up to a number and wakes who waited for it.
     pub(crate) fn keep_up_to(&self, number: u64) {
         let mut state = self.state();
+        let number = state.whole(number);
         state.kept = state.kept.max(number);
         let kept = state.kept;
+        state.together.retain(|(_, last)| *last > kept);
         while state.pending.front().is_some_and(|(number, _)| *number <= kept) {
             let (_, change) = state.pending.pop_front().unwrap();
             state.disk.apply(&change);
@@ -215,6 +223,7 @@ impl ModelStore {
         state.pending.clear();
         state.waiting.clear();
         state.fetches.clear();
+        state.together.clear();
         state.log.retain(|(number, _)| *number <= kept);
         state.health = JournalState::Keeping;
         // Its engine sees to it that who was connected is away from here on.
@@ -228,6 +237,14 @@ impl ModelStore {
 }
 
 impl State {
+    /// The last number up to which nothing that belongs together is cut.
+    fn whole(&self, number: u64) -> u64 {
+        let begun = self.begun.iter().map(|first| (*first, u64::MAX));
+        let cut = self.together.iter().copied().chain(begun);
+        let cut = cut.filter(|(first, last)| *first <= number && number < *last);
+        cut.map(|(first, _)| first - 1).min().map_or(number, |before| self.whole(before))
+    }
+
     fn read(&self, fetch: Fetch) -> Fetched {
         let session = self.now.sessions.get(fetch.client_id.as_str());
         let records = session.into_iter().flat_map(|session| {
@@ -289,6 +306,23 @@ impl Journal for ModelStore {
         let fetched = state.read(fetch);
         drop(state);
         reply(fetched);
+    }
+
+    fn begin_together(&self) -> u64 {
+        let mut state = self.state();
+        let first = state.submitted + 1;
+        state.begun.push(first);
+        first
+    }
+
+    fn end_together(&self, first: u64) {
+        let mut state = self.state();
+        let at = state.begun.iter().position(|begun| *begun == first).unwrap();
+        state.begun.swap_remove(at);
+        let last = state.submitted;
+        if last > first {
+            state.together.push((first, last));
+        }
     }
 }
 
