@@ -434,9 +434,9 @@ impl Client {
                 "limits.memory_max is reached"
             }
             Awaited::Kept(number) => {
-                courier.counters().store_pauses.add(1);
                 let waker = self.stream.signal().into();
                 self.stream.worker().shared.router.journal().wake_when_kept(number, &waker);
+                courier.counters().store_pauses.add(1);
                 "the store is behind"
             }
         };

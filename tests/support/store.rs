@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dunlin::change::{
     Change, CommitNumber, Fetch, FetchReply, Fetched, Journal, JournalState, Keeps, Kept,
@@ -22,6 +22,8 @@ use dunlin::topic::SubscriptionFilter;
 pub(crate) struct ModelStore {
     keeps: Keeps,
     state: Mutex<State>,
+    /// Rings when something was submitted or asked for.
+    bell: Condvar,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct State {
     submitted: u64,
     kept: u64,
     waiting: Vec<(u64, Waker)>,
+    /// Whether it keeps everything at once.
+    prompt: bool,
     /// As it is after all that was submitted, and after all that is kept.
     now: Disk,
     disk: Disk,
@@ -96,8 +100,8 @@ struct Inflight {
 struct WillRecord {
     message: Arc<Message>,
     expiry: Option<u32>,
-    delay: std::time::Duration,
-    patience: std::time::Duration,
+    delay: Duration,
+    patience: Duration,
 }
 
 impl ModelStore {
@@ -108,6 +112,7 @@ impl ModelStore {
             submitted: 0,
             kept: 0,
             waiting: Vec::new(),
+            prompt: false,
             now: Disk::default(),
             disk: Disk::default(),
             pending: VecDeque::new(),
@@ -118,7 +123,28 @@ impl ModelStore {
             together: Vec::new(),
             begun: Vec::new(),
         };
-        Self { keeps, state: Mutex::new(state) }
+        Self { keeps, state: Mutex::new(state), bell: Condvar::new() }
+    }
+
+    /// From here on it keeps everything at once, or again when it is told.
+    pub(crate) fn set_prompt(&self, prompt: bool) {
+        self.state().prompt = prompt;
+    }
+
+    /// Waits until more than this was submitted.
+    pub(crate) fn wait_for_more_than(&self, submitted: u64) {
+        self.wait_for("nothing was submitted", |state| state.submitted > submitted);
+    }
+
+    /// Waits until somebody has asked for messages.
+    pub(crate) fn wait_for_fetch(&self) {
+        self.wait_for("nothing was asked for", |state| !state.fetches.is_empty());
+    }
+
+    fn wait_for(&self, otherwise: &str, has_happened: impl Fn(&State) -> bool) {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let waited = self.bell.wait_timeout_while(self.state(), PATIENCE, |it| !has_happened(it));
+        assert!(!waited.unwrap().1.timed_out(), "{otherwise}");
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -274,8 +300,15 @@ impl Journal for ModelStore {
         for Recorded { change, .. } in changes.drain(..) {
             state.now.apply(&change);
             state.log.push((number, change.clone()));
-            state.pending.push_back((number, change));
+            if state.prompt {
+                state.disk.apply(&change);
+                state.kept = number;
+            } else {
+                state.pending.push_back((number, change));
+            }
         }
+        drop(state);
+        self.bell.notify_all();
         CommitNumber(number)
     }
 
@@ -285,7 +318,7 @@ impl Journal for ModelStore {
 
     fn wake_when_kept(&self, number: CommitNumber, waker: &Waker) {
         let mut state = self.state();
-        if number.0 <= state.kept {
+        if number.0 <= state.kept || state.health == JournalState::Failing {
             drop(state);
             return waker.wake_by_ref();
         }
@@ -301,6 +334,7 @@ impl Journal for ModelStore {
         state.fetched.push(fetch.clone());
         if state.slow {
             state.fetches.push((fetch, Reply(reply)));
+            self.bell.notify_all();
             return;
         }
         let fetched = state.read(fetch);
