@@ -1,7 +1,7 @@
 //! A broker that ends, and the next one that goes on with what the store has kept.
 
-use dunlin::change::{Change, Keeps};
-use dunlin::packet::{ReasonCode, SubscriptionOptions};
+use dunlin::change::{Change, Keeps, Kept, KeptMessage, KeptSession};
+use dunlin::packet::{ClientId, Identity, ReasonCode, SubscriptionOptions};
 use dunlin::router::{Acknowledged, Ending, Leave, RouterLimits, Strategy};
 
 use crate::support::{
@@ -392,4 +392,33 @@ fn a_long_queue_costs_little_until_its_client_comes() {
     world.restart();
     assert_eq!(world.metrics.held_bytes(), before);
     assert_eq!(world.metrics.amount(|counters| &counters.session_messages), 2_000);
+}
+
+#[test]
+fn a_million_queued_messages_are_there_at_once_and_weigh_24_bytes_each() {
+    const SESSIONS: usize = 1_000;
+    const EACH: u64 = 1_000;
+    let mut world = world();
+    let message = |position| KeptMessage { position, bytes: 400 };
+    let session = |number: usize| KeptSession {
+        client_id: ClientId::new(&format!("client-{number}")).unwrap(),
+        identity: Identity::Anonymous,
+        expiry: FOREVER,
+        away_since: world.now,
+        subscriptions: Vec::new(),
+        queue: (0..EACH).map(message).collect(),
+        next_position: EACH,
+        inflight: Vec::new(),
+        received: Vec::new(),
+        will: None,
+        last_packet_id: 0,
+    };
+    let kept = Kept { sessions: (0..SESSIONS).map(session).collect(), ..Kept::default() };
+
+    world.router.restore(&mut world.courier, kept);
+
+    let messages = world.metrics.amount(|counters| &counters.session_messages);
+    assert_eq!(messages, 1_000_000);
+    let beside = 1_100 * SESSIONS as u64;
+    assert!(world.metrics.held_bytes() <= 24 * 1_000_000 + beside);
 }
