@@ -310,6 +310,7 @@ fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Re
         )?;
     }
     match config.storage.engine {
+        StorageEngine::Fjall => writeln!(out, "  storing in {}", config.data_dir.display())?,
         StorageEngine::Memory => writeln!(
             out,
             "  storing in memory: sessions and retained messages are gone when dunlin stops"

@@ -72,7 +72,7 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
         data_dir: reader
             .text("data_dir", &raw.data_dir, "the path of a directory", parse_path)
             .unwrap_or(default.data_dir),
-        storage: Storage { engine: engine.unwrap_or(default.storage.engine) },
+        storage: Storage { engine: engine.unwrap_or(default.storage.engine), ..default.storage },
         session: session(&raw.session, &limits, reader),
         limits,
         outbound: outbound(&raw.outbound, reader),

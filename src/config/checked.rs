@@ -115,12 +115,40 @@ pub enum Anonymous {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     pub engine: StorageEngine,
+    pub sync: StorageSync,
+    /// How often [`StorageSync::Interval`] syncs.
+    pub sync_interval: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageEngine {
+    /// A store in `data_dir`.
+    Fjall,
     /// Nothing survives a restart.
     Memory,
+}
+
+/// When what was submitted counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageSync {
+    /// On disk: not even a power cut loses it.
+    Always,
+    /// Written to the operating system, which is told to sync it every `sync_interval`.
+    Interval,
+    /// Written to the operating system.
+    Os,
+    /// At once: nothing waits for the store.
+    Off,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            engine: StorageEngine::Memory,
+            sync: StorageSync::Always,
+            sync_interval: Duration::from_secs(1),
+        }
+    }
 }
 
 /// What a client may ask for before and while it is connected.
@@ -285,7 +313,7 @@ impl Default for Config {
             ],
             workers: usable_cores(),
             data_dir: PathBuf::from("./dunlin-data"),
-            storage: Storage { engine: StorageEngine::Memory },
+            storage: Storage::default(),
             limits: Limits::default(),
             session: SessionLimits::default(),
             outbound: OutboundLimits::default(),
