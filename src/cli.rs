@@ -227,9 +227,10 @@ fn exit_of(error: &DaemonError) -> Exit {
             io::ErrorKind::AddrNotAvailable => Exit::Configuration,
             _ => Exit::System,
         },
-        DaemonError::Engine { .. } | DaemonError::Workers(_) | DaemonError::Signals(_) => {
-            Exit::System
-        }
+        DaemonError::Engine { .. }
+        | DaemonError::Storage(_)
+        | DaemonError::Workers(_)
+        | DaemonError::Signals(_) => Exit::System,
         DaemonError::Banner(_) => Exit::Io,
     }
 }

@@ -1,12 +1,13 @@
 //! The running broker: builds every room from the configuration, and takes it down again.
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +25,7 @@ use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strate
 use crate::server::{Entrance, Limiter, Server, Shared, Totals};
 use crate::session::{Features, Limits, QueueWhenFull};
 use crate::storage;
+use crate::time::Now;
 use crate::transport::Door;
 
 /// How long clients may take to read what is left for them when the server stops.
@@ -46,12 +48,18 @@ pub enum DaemonError {
     Listen { listener: String, address: SocketAddr, source: io::Error },
     #[error("cannot check who connects to listener `{listener}`: {source}")]
     Engine { listener: String, source: EngineError },
+    #[error("{0}{cause}", cause = cause(.0))]
+    Storage(#[from] storage::StorageError),
     #[error("cannot start the workers: {0}")]
     Workers(io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
     #[error("cannot write where it listens to standard output: {0}")]
     Banner(io::Error),
+}
+
+fn cause(error: &dyn Error) -> String {
+    error.source().map_or_else(String::new, |source| format!(": {source}"))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -85,7 +93,8 @@ async fn serve(mut config: Config) -> Result<Server, DaemonError> {
     let metrics = Arc::new(Metrics::new(config.workers.get()));
     let limits = router_limits(&config);
     let memory_max = limits.memory_bytes_max;
-    let journal = storage::open(&config.storage);
+    let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
+    let storage::Opened { journal, .. } = storage::open(&config.storage, &config.data_dir, now)?;
     let shared = Shared {
         router: Arc::new(Router::new(limits, journal, metrics)),
         cluster: Cluster::Standalone(Standalone::default()),

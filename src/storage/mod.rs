@@ -1,22 +1,111 @@
 //! What is kept beyond the process: the contract of a store, and the engines behind it.
 //!
-//! A store takes changes in the order they were made and numbers them; [`Journal`] is the whole
-//! contract. No method blocks: the router calls them under its locks.
+//! A store takes changes in the order they were made and numbers them; [`Journal`] is what the
+//! router needs of it. No method of that blocks: the router calls them under its locks.
+//!
+//! ```text
+//! router --submit--> waiting --> commit thread: fold -> batch -> fjall -> sync -> kept, wakers
+//!        --fetch---> waiting --> commit thread --> reader thread -----> reply
+//! start  <--Kept---- load <----- fjall
+//! ```
+//!
+//! It never says that something is kept which is not, never drops what was submitted, and never
+//! keeps the broker from starting because of damage.
 
+mod clock;
+mod commit;
+mod directory;
+mod engine;
+mod faults;
+mod fetch;
+mod fold;
+mod handle;
+mod journal;
+mod keys;
+mod load;
 mod memory;
+mod quarantine;
+mod record;
+mod salvage;
+mod status;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
+pub use directory::{SCHEMA, StorageError};
+pub use engine::EngineError;
+pub use faults::Fault;
+pub use handle::StoreHandle;
+pub use journal::{BACKLOG_BYTES_MAX, BACKLOG_CHANGES_MAX};
+pub use load::LoadReport;
 pub use memory::Memory;
+pub use status::StoreStatus;
 
-use crate::change::Journal;
+use crate::change::{Journal, Kept};
 use crate::config::{Storage, StorageEngine};
+use crate::time::Now;
+
+/// A store that is open.
+#[derive(Debug)]
+pub struct Opened {
+    pub journal: Arc<dyn Journal>,
+    /// What it has, to be restored before anything is submitted.
+    pub kept: Kept,
+    pub report: Report,
+    /// `None` if nothing is kept.
+    pub control: Option<Arc<StoreHandle>>,
+}
+
+/// What was found when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub loaded: LoadReport,
+    /// Where a store is now that could not be opened.
+    pub set_aside: Option<PathBuf>,
+}
 
 /// Opens the engine the configuration names.
-#[must_use]
-pub fn open(storage: &Storage) -> Arc<dyn Journal> {
+///
+/// # Errors
+/// If the data directory cannot be used. Damage in a store is no error.
+pub fn open(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, StorageError> {
     match storage.engine {
-        // Until there is an engine for it, whose key the file does not know either.
-        StorageEngine::Fjall | StorageEngine::Memory => Arc::new(Memory),
+        StorageEngine::Memory => Ok(Opened {
+            journal: Arc::new(Memory),
+            kept: Kept::default(),
+            report: Report::default(),
+            control: None,
+        }),
+        StorageEngine::Fjall => open_durable(storage, data_dir, now),
     }
+}
+
+fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, StorageError> {
+    let directory = directory::Directory::take(data_dir)?;
+    let quarantine = quarantine::Quarantine::new(directory.quarantine());
+    let opened = salvage::open(&directory, &quarantine, now)?;
+    let salvage::Open { engine, loaded, set_aside } = opened;
+    let load::Loaded { state, kept, report } = loaded;
+    let sync = (storage.sync, storage.sync_interval);
+    let shared = Arc::new(journal::Shared::new(directory.store(), engine, sync, quarantine));
+    status::add(&shared.status.damaged, report.damaged);
+    status::add(&shared.status.orphans, report.orphans);
+    let reader = fetch::Reader::new(Arc::clone(&shared), state.clock);
+    let committer = commit::Committer::new(Arc::clone(&shared), state);
+    let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StorageError::Threads)
+    };
+    let handles = vec![
+        start("store-commit", Box::new(move || committer.run()))?,
+        start("store-read", Box::new(move || reader.run()))?,
+    ];
+    let threads = Arc::new(handle::Threads::new(Arc::clone(&shared), handles, directory));
+    let control = StoreHandle { shared: Arc::clone(&shared), threads: Arc::clone(&threads) };
+    Ok(Opened {
+        journal: Arc::new(journal::Durable { shared, _threads: threads }),
+        kept,
+        report: Report { loaded: report, set_aside },
+        control: Some(Arc::new(control)),
+    })
 }

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::change::{Epoch, SessionExpiry, Subscription};
-use crate::config::Storage;
 use crate::packet::{ClientId, Identity, ProtocolVersion, QoS, SubscriptionOptions};
 use crate::router::{
     Attach, Attachment, OutboundLimits, RetainedLimits, RouterLimits, Step, Strategy, Wire,
@@ -73,7 +72,7 @@ impl World {
             sharing: Strategy::LeastInflight,
             memory_bytes_max: u64::MAX,
         };
-        let journal = storage::open(&Storage::default());
+        let journal = Arc::new(storage::Memory);
         let router = Router::new(limits, journal, Arc::new(Metrics::new(1)));
         let now = Instant::now();
         let courier = Courier::new(router.metrics().worker(0), moment(now));

@@ -1,0 +1,242 @@
+//! fjall, with what it is set to and what it is guarded against.
+//!
+//! A group is one batch: it is in the journal as a whole or not at all. What a batch wrote can be
+//! read at once; it is on disk after [`Engine::sync`].
+//!
+//! fjall panics on some kinds of damage, so every call into it is guarded and a panic is an error.
+
+use std::any::Any;
+use std::io;
+use std::ops::RangeBounds;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
+
+use super::keys::Family;
+
+/// Blocks of tables that are kept in memory.
+const CACHE_BYTES: u64 = 8 << 20;
+/// One thread flushes and compacts. With a second one the first spins while the second compacts.
+const WORKERS: usize = 1;
+/// The least that fjall takes. A journal is rotated at 64 MB, when a memtable is flushed.
+const JOURNALS_BYTES: u64 = 64 << 20;
+/// Open files of tables.
+const FILES: usize = 128;
+/// What a keyspace gathers in memory before it becomes a table. Four that wait to be written stop
+/// the commits, so what is written most has the largest.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+const SMALL_MEMTABLE_BYTES: u64 = 2 << 20;
+
+/// What went wrong in the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Io(io::Error),
+    #[error("{0:?}")]
+    Engine(fjall::Error),
+    #[error("the engine panicked: {0}")]
+    Panic(String),
+}
+
+impl EngineError {
+    /// Whether the disk is full, which passes without anybody repairing something.
+    pub(super) fn is_full(&self) -> bool {
+        let kind = match self {
+            Self::Io(error) => error.kind(),
+            Self::Engine(_) | Self::Panic(_) => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl From<fjall::Error> for EngineError {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+                Self::Io(error)
+            }
+            error => Self::Engine(error),
+        }
+    }
+}
+
+/// An open store of fjall's.
+pub(super) struct Engine {
+    database: Database,
+    /// In the order of [`Family::ALL`].
+    keyspaces: Vec<Keyspace>,
+}
+
+/// What is to be written at once.
+pub(super) struct Batch<'e> {
+    engine: &'e Engine,
+    batch: OwnedWriteBatch,
+    bytes: usize,
+}
+
+/// A key and its value.
+pub(super) type Pair = (Slice, Slice);
+
+impl Engine {
+    /// Opens the store in `path`, or makes one there.
+    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        guarded(|| {
+            let database = Database::builder(path)
+                .manual_journal_persist(true)
+                .cache_size(CACHE_BYTES)
+                .worker_threads(WORKERS)
+                .max_journaling_size(JOURNALS_BYTES)
+                .max_cached_files(Some(FILES))
+                .open()?;
+            let keyspaces = Family::ALL
+                .iter()
+                .map(|family| database.keyspace(family.name(), || options(*family)))
+                .collect::<Result<_, _>>()?;
+            Ok(Self { database, keyspaces })
+        })
+    }
+
+    fn keyspace(&self, family: Family) -> Result<&Keyspace, EngineError> {
+        // `open` made one for each family.
+        self.keyspaces.get(family as usize).ok_or(EngineError::Engine(fjall::Error::Unrecoverable))
+    }
+
+    pub(super) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice>, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        guarded(|| keyspace.get(key))
+    }
+
+    pub(super) fn scan(&self, family: Family) -> Result<Scan, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        Ok(Scan(Some(guarded(|| Ok(keyspace.iter()))?)))
+    }
+
+    pub(super) fn range<R: RangeBounds<Vec<u8>>>(
+        &self,
+        family: Family,
+        range: R,
+    ) -> Result<Scan, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        Ok(Scan(Some(guarded(|| Ok(keyspace.range(range)))?)))
+    }
+
+    pub(super) fn prefix(&self, family: Family, prefix: &[u8]) -> Result<Scan, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        Ok(Scan(Some(guarded(|| Ok(keyspace.prefix(prefix)))?)))
+    }
+
+    pub(super) fn batch(&self, capacity: usize) -> Batch<'_> {
+        let batch = OwnedWriteBatch::with_capacity(self.database.clone(), capacity);
+        Batch { engine: self, batch, bytes: 0 }
+    }
+
+    /// Hands what was written to the operating system.
+    pub(super) fn flush(&self) -> Result<(), EngineError> {
+        guarded(|| self.database.persist(PersistMode::Buffer))
+    }
+
+    /// Waits until what was written is on disk.
+    pub(super) fn sync(&self) -> Result<(), EngineError> {
+        guarded(|| self.database.persist(PersistMode::SyncData))
+    }
+
+    /// Journals and tables, in bytes.
+    pub(super) fn disk_bytes(&self) -> Result<u64, EngineError> {
+        guarded(|| self.database.disk_space())
+    }
+
+    /// Ends it. What was not handed to the operating system before is, as far as that works.
+    pub(super) fn close(self) {
+        if let Err(error) = guarded(|| {
+            drop(self);
+            Ok(())
+        }) {
+            tracing::warn!(%error, "the storage engine did not close in order");
+        }
+    }
+}
+
+fn options(family: Family) -> KeyspaceCreateOptions {
+    let memtable = match family {
+        Family::Queue | Family::Messages | Family::Inflight => MEMTABLE_BYTES,
+        Family::Retained | Family::Groups => MEMTABLE_BYTES / 2,
+        Family::Meta | Family::Sessions | Family::Subscriptions | Family::Wills => {
+            SMALL_MEMTABLE_BYTES
+        }
+    };
+    KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(memtable)
+}
+
+impl Batch<'_> {
+    pub(super) fn put(
+        &mut self,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), EngineError> {
+        self.bytes += key.len() + value.len();
+        self.batch.insert(self.engine.keyspace(family)?, key, value);
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, family: Family, key: &[u8]) -> Result<(), EngineError> {
+        self.bytes += key.len();
+        self.batch.remove(self.engine.keyspace(family)?, key);
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Keys and values, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn write(self) -> Result<(), EngineError> {
+        guarded(|| self.batch.commit())
+    }
+}
+
+/// Pairs in the order of their keys.
+pub(super) struct Scan(Option<Iter>);
+
+impl Iterator for Scan {
+    type Item = Result<Pair, EngineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let iterator = self.0.as_mut()?;
+        let next = guarded(|| iterator.next().map(fjall::Guard::into_inner).transpose());
+        if next.is_err() {
+            // Nobody knows where it would go on.
+            self.0 = None;
+        }
+        next.transpose()
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let iterator = self.0.as_mut()?;
+        let next = guarded(|| iterator.next_back().map(fjall::Guard::into_inner).transpose());
+        if next.is_err() {
+            self.0 = None;
+        }
+        next.transpose()
+    }
+}
+
+/// Calls into fjall. It is not used again after a panic.
+fn guarded<T>(call: impl FnOnce() -> fjall::Result<T>) -> Result<T, EngineError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(EngineError::Panic(text_of(panic.as_ref()))),
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}

@@ -1,0 +1,73 @@
+//! The running store, as everybody but the router has it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::faults::Fault;
+use super::journal::Shared;
+use super::status::StoreStatus;
+
+/// A handle on the running store.
+pub struct StoreHandle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Arc<Threads>,
+}
+
+impl std::fmt::Debug for StoreHandle {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("StoreHandle").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+impl StoreHandle {
+    #[must_use]
+    pub fn status(&self) -> &StoreStatus {
+        &self.shared.status
+    }
+
+    /// Keeps all that was submitted, then ends the store. What is submitted later is not kept.
+    pub fn close(&self) {
+        self.threads.end();
+    }
+
+    /// Makes the engine fail from now on, for tests.
+    #[doc(hidden)]
+    pub fn inject(&self, fault: Fault) {
+        self.shared.faults.set(fault);
+    }
+}
+
+/// The threads of a store, which end when nobody uses it any more.
+pub(super) struct Threads {
+    shared: Arc<Shared>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+    /// The lock on the data directory is given back last.
+    directory: Mutex<Option<super::directory::Directory>>,
+}
+
+impl Threads {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handles: Vec<JoinHandle<()>>,
+        directory: super::directory::Directory,
+    ) -> Self {
+        Self { shared, handles: Mutex::new(handles), directory: Mutex::new(Some(directory)) }
+    }
+
+    fn end(&self) {
+        self.shared.close();
+        for handle in self.handles.lock().drain(..) {
+            // One that panicked has said so.
+            let _ = handle.join();
+        }
+        self.directory.lock().take();
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,178 @@
+//! What is kept comes back after a restart, whether the store was closed or the process killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin::change::{Change, KeptStage, SessionExpiry};
+use dunlin::packet::QoS;
+use dunlin::topic::TopicName;
+
+use crate::support::{
+    Folder, Store, begun, client_id, completed, ended, filter, id, message, owed, queued, released,
+    sent, subscribed, subscription, unqueued,
+};
+
+#[test]
+fn everything_of_a_session_comes_back() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let (first, second) = (message("a/b", "first"), message("a/c", "second"));
+    store.keep(vec![
+        begun("c"),
+        subscribed("c", "a/+"),
+        subscribed("c", "$share/g/b/#"),
+        queued("c", 0, owed(&first)),
+        queued("c", 1, owed(&second)),
+        sent("c", None, 7, owed(&second)),
+        Change::Received { client_id: client_id("c"), id: id(9) },
+        Change::WillKept {
+            client_id: client_id("c"),
+            message: message("will", "gone"),
+            expiry: Some(5),
+            delay: Duration::from_secs(3),
+            patience: Duration::from_secs(60),
+        },
+    ]);
+    store.close();
+
+    let store = Store::open(&folder);
+
+    let session = store.session("c");
+    let mut subscriptions = session.subscriptions.clone();
+    subscriptions.sort_by_key(|(filter, _)| filter.to_string());
+    assert_eq!(
+        subscriptions,
+        [(filter("$share/g/b/#"), subscription()), (filter("a/+"), subscription())]
+    );
+    let queue: Vec<_> = session.queue.iter().map(|it| (it.position, it.bytes as usize)).collect();
+    assert_eq!(queue, [(0, first.bytes()), (1, second.bytes())]);
+    let [inflight] = &*session.inflight else { panic!("{:?}", session.inflight) };
+    let KeptStage::Published(published) = &inflight.stage else { panic!("{inflight:?}") };
+    assert_eq!((inflight.id, &*published.message.payload), (id(7), &b"second"[..]));
+    assert_eq!(session.received, [id(9)]);
+    let will = session.will.as_ref().unwrap();
+    assert_eq!((will.expiry, will.delay), (Some(5), Duration::from_secs(3)));
+    assert_eq!(will.patience, Duration::from_secs(60));
+    assert_eq!(session.last_packet_id, 7);
+    assert_eq!(store.report.loaded.records(), 8);
+}
+
+#[test]
+fn queued_messages_are_fetched_by_position() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let shared = message("t", &"x".repeat(500));
+    let mut changes = vec![begun("a"), begun("b")];
+    for position in 0..10 {
+        changes.push(queued("a", position, owed(&message("t", &position.to_string()))));
+        changes.push(queued("b", position, owed(&shared)));
+    }
+    changes.push(queued("a", 10, owed(&shared)));
+    store.keep(changes);
+    store.submit(vec![unqueued("a", 3)]);
+
+    let running = store.fetch("a", 2, 10);
+    store.close();
+    let store = Store::open(&folder);
+    let restarted = store.fetch("a", 2, 10);
+    let others = store.fetch("b", 0, 100);
+
+    for messages in [running, restarted] {
+        let positions: Vec<_> = messages.iter().map(|(position, _)| *position).collect();
+        assert_eq!(positions, [2, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(&*messages[1].1.message.payload, b"4");
+        assert_eq!(messages[7].1.message.payload, shared.payload);
+        assert_eq!(messages[0].1.qos, QoS::AtLeastOnce);
+    }
+    assert_eq!(others.len(), 10);
+    assert!(others.iter().all(|(_, owed)| Arc::ptr_eq(&owed.message, &others[0].1.message)));
+    assert!(store.fetch("nobody", 0, 100).is_empty());
+}
+
+#[test]
+fn a_killed_process_leaves_what_was_kept() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    store.keep(vec![begun("c"), queued("c", 0, owed(&message("t", "one")))]);
+    store.keep(vec![
+        queued("c", 1, owed(&message("t", "two"))),
+        Change::Retained { message: message("r/1", "kept") },
+        Change::Retained { message: message("r/2", "removed") },
+    ]);
+    store.keep(vec![Change::RetainedRemoved { topic: TopicName::parse("r/2").unwrap() }]);
+
+    let killed = Store::open(&folder.copy());
+
+    assert_eq!(killed.session("c").queue.len(), 2);
+    let topics: Vec<_> = killed.kept.retained.iter().map(|it| it.topic.as_str()).collect();
+    assert_eq!(topics, ["r/1"]);
+}
+
+#[test]
+fn inflight_messages_come_back_in_the_order_of_sending() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let text = |text| owed(&message("t", text));
+    store.keep(vec![begun("c"), queued("c", 0, text("0")), queued("c", 1, text("1"))]);
+    store.keep(vec![
+        sent("c", Some(0), 30, text("0")),
+        sent("c", None, 10, text("own")),
+        sent("c", Some(1), 20, text("1")),
+    ]);
+    store.keep(vec![released("c", 20), released("c", 30)]);
+    store.close();
+
+    let store = Store::open(&folder);
+
+    let session = store.session("c");
+    let ids: Vec<_> = session.inflight.iter().map(|it| it.id.value()).collect();
+    assert_eq!(ids, [30, 10, 20]);
+    let places: Vec<_> = session
+        .inflight
+        .iter()
+        .filter_map(|it| match it.stage {
+            KeptStage::Released { place } => Some((place, it.id.value())),
+            KeptStage::Published(_) => None,
+        })
+        .collect();
+    assert!(places[0].0 > places[1].0, "20 was released before 30: {places:?}");
+    assert!(session.queue.is_empty());
+    assert!(store.fetch("c", 0, 9).is_empty());
+}
+
+#[test]
+fn what_ended_does_not_come_back() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let shared = message("t", &"x".repeat(500));
+    store.keep(vec![
+        begun("a"),
+        begun("b"),
+        begun("c"),
+        subscribed("a", "#"),
+        queued("a", 0, owed(&shared)),
+        queued("b", 0, owed(&shared)),
+        sent("b", None, 1, owed(&shared)),
+    ]);
+    store.keep(vec![
+        ended("a"),
+        completed("b", 1),
+        unqueued("b", 0),
+        Change::SessionExpiryChanged {
+            client_id: client_id("c"),
+            expiry: SessionExpiry::AtDisconnect,
+        },
+        // Nobody knows these any more.
+        queued("a", 1, owed(&shared)),
+        completed("b", 1),
+    ]);
+    store.close();
+
+    let store = Store::open(&folder);
+    let report = store.report.loaded.clone();
+    store.close();
+    let again = Store::open(&folder).report.loaded.clone();
+
+    assert_eq!((report.sessions, report.records()), (1, 1));
+    assert_eq!((again.records(), again.orphans, again.damaged), (1, 0, 0));
+}
