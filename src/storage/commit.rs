@@ -16,11 +16,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::directory;
-use super::engine::EngineError;
+use super::engine::{Engine, EngineError};
 use super::fetch::Job;
 use super::fold::State;
 use super::journal::{Shared, Waiting};
 use super::record::Run;
+use super::salvage::{self, Damage};
 use super::status::add;
 use crate::change::{Fetch, FetchReply, Fetched, Recorded};
 use crate::config::StorageSync;
@@ -33,6 +34,9 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again at first, and at last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
+/// So many failures within so long are looked into.
+const FAILURES_MAX: usize = 3;
+const FAILURES_WITHIN: Duration = Duration::from_secs(60);
 /// How often the size on disk is looked at.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Above this an empty list of changes gives its memory back.
@@ -49,6 +53,8 @@ pub(super) struct Committer {
     synced: Instant,
     measured: Instant,
     is_unsynced: bool,
+    /// When it began to fail, of late.
+    failures: Vec<Instant>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -83,6 +89,7 @@ impl Committer {
             synced: now,
             measured: now,
             is_unsynced: false,
+            failures: Vec::new(),
         }
     }
 
@@ -238,6 +245,7 @@ impl Committer {
     /// Opens the engine again and again until what is folded is kept.
     fn recover(&mut self, failure: Failure) -> Recovered {
         self.shared.begin_to_fail();
+        self.failures.push(Instant::now());
         let (error, mut rewrite) = match failure {
             Failure::Write(error) => (error, false),
             Failure::Sync(error) => (error, true),
@@ -287,10 +295,35 @@ impl Committer {
         if rewrite {
             directory::rewrite_journals(&self.shared.path).map_err(EngineError::Io)?;
         }
-        let engine = directory::reopen(&self.shared.path)?;
+        let is_often = self.fails_again_and_again();
+        let (path, mut damage) = (&self.shared.path, Damage::default());
+        salvage::prepare(path, &mut damage)?;
+        let mut engine = Engine::open(path)?;
+        if is_often {
+            // Its own threads fail on tables that are damaged, whenever they come to them.
+            match salvage::is_readable(&engine) {
+                Err(error) if !salvage::is_of_the_machine(&error) => {
+                    tracing::error!(%error, "the store is damaged: a new one is made of it");
+                    engine.close();
+                    salvage::rebuild(path, &mut damage)?;
+                    engine = Engine::open(path)?;
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        salvage::report(&damage);
+        add(&self.shared.status.damaged, damage.gaps);
         *self.shared.engine.write() = Some(engine);
         self.shared.jobs.resume();
         Ok(())
+    }
+}
+
+impl Committer {
+    /// Whether it began to fail so often of late that waiting does not help.
+    fn fails_again_and_again(&mut self) -> bool {
+        self.failures.retain(|failure| failure.elapsed() < FAILURES_WITHIN);
+        self.failures.len() >= FAILURES_MAX
     }
 }
 

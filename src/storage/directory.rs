@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::engine::{Engine, EngineError};
+use super::engine::EngineError;
+use super::journals;
 
 /// The schema this version writes and reads. A store that has a newer one is not touched.
 pub const SCHEMA: u32 = 1;
@@ -140,16 +141,36 @@ impl Directory {
     pub(super) fn quarantine(&self) -> PathBuf {
         self.path.join(QUARANTINE)
     }
+}
 
-    /// Moves a store out of the way that cannot be opened: where it is now.
-    pub(super) fn set_aside(&self) -> Result<PathBuf, StorageError> {
-        let free = (1_u32..).map(|number| self.path.join(format!("{DAMAGED}{number}")));
-        let aside = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
-        fs::rename(self.store(), &aside)
-            .and_then(|()| sync_directory(&self.path))
-            .map_err(|source| unusable(&self.path, source))?;
-        Ok(aside)
-    }
+/// Moves a store out of the way that cannot be opened: where it is now.
+pub(super) fn set_aside(store: &Path) -> io::Result<PathBuf> {
+    let aside = free_aside(store);
+    fs::rename(store, &aside)?;
+    sync_directory(parent(store))?;
+    Ok(aside)
+}
+
+/// A new directory for damaged files of a store.
+pub(super) fn new_aside(store: &Path) -> io::Result<PathBuf> {
+    let aside = free_aside(store);
+    fs::create_dir(&aside)?;
+    Ok(aside)
+}
+
+fn free_aside(store: &Path) -> PathBuf {
+    let names = (1_u32..).map(|number| parent(store).join(format!("{DAMAGED}{number}")));
+    names.into_iter().find(|path| !path.exists()).unwrap_or_default()
+}
+
+fn parent(store: &Path) -> &Path {
+    store.parent().unwrap_or(store)
+}
+
+/// Gives a store that was made under another name its own.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_directory(parent(to))
 }
 
 fn make(path: &Path) -> Result<(), StorageError> {
@@ -183,7 +204,7 @@ fn refuse_foreign(path: &Path) -> Result<(), StorageError> {
         let ours = HARMLESS.contains(&&*name)
             || name.starts_with(DAMAGED)
             || name.starts_with(SCHEMA_FILE)
-            || name == STORE;
+            || name.split('.').next() == Some(STORE);
         if !ours {
             return Err(StorageError::Foreign { path: path.to_owned(), entry: name.into_owned() });
         }
@@ -223,21 +244,13 @@ fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the store that was open before, without salvage.
-pub(super) fn reopen(store: &Path) -> Result<Engine, EngineError> {
-    Engine::open(store)
-}
-
 /// Writes every journal anew, so that all of it is on disk when this returns: after a sync failed
 /// the system may have dropped pages that were not written, and hold them for clean.
 pub(super) fn rewrite_journals(store: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(store)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            let new = path.with_extension("new");
-            copy_and_sync(&path, &new)?;
-            fs::rename(&new, &path)?;
-        }
+    for path in journals::journals(store)? {
+        let new = path.with_extension("new");
+        copy_and_sync(&path, &new)?;
+        fs::rename(&new, &path)?;
     }
     sync_directory(store)
 }

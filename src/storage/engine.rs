@@ -6,13 +6,15 @@
 //! fjall panics on some kinds of damage, so every call into it is guarded and a panic is an error.
 
 use std::any::Any;
+use std::fs;
 use std::io;
 use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
 
+use super::directory;
 use super::keys::Family;
 
 /// Blocks of tables that are kept in memory.
@@ -37,6 +39,8 @@ pub enum EngineError {
     Engine(fjall::Error),
     #[error("the engine panicked: {0}")]
     Panic(String),
+    #[error("its keyspaces are not numbered as they were made")]
+    Numbering,
 }
 
 impl EngineError {
@@ -44,9 +48,15 @@ impl EngineError {
     pub(super) fn is_full(&self) -> bool {
         let kind = match self {
             Self::Io(error) => error.kind(),
-            Self::Engine(_) | Self::Panic(_) => return false,
+            Self::Engine(_) | Self::Panic(_) | Self::Numbering => return false,
         };
         matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl From<io::Error> for EngineError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
@@ -81,6 +91,29 @@ pub(super) type Pair = (Slice, Slice);
 impl Engine {
     /// Opens the store in `path`, or makes one there.
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        if !path.exists() {
+            // Made as a whole or not at all, so that the families are always numbered alike.
+            let new = path.with_extension("new");
+            if new.exists() {
+                fs::remove_dir_all(&new).map_err(EngineError::Io)?;
+            }
+            Self::open_at(&new)?.close();
+            directory::rename(&new, path).map_err(EngineError::Io)?;
+        }
+        let engine = Self::open_at(path)?;
+        if engine.keyspaces.iter().zip(1..).any(|(keyspace, number)| keyspace.id() != number) {
+            engine.close();
+            return Err(EngineError::Numbering);
+        }
+        Ok(engine)
+    }
+
+    /// Where the tables of a family are.
+    pub(super) fn tables(store: &Path, family: Family) -> PathBuf {
+        store.join("keyspaces").join((family as usize + 1).to_string())
+    }
+
+    fn open_at(path: &Path) -> Result<Self, EngineError> {
         guarded(|| {
             let database = Database::builder(path)
                 .manual_journal_persist(true)
@@ -139,6 +172,11 @@ impl Engine {
     /// Waits until what was written is on disk.
     pub(super) fn sync(&self) -> Result<(), EngineError> {
         guarded(|| self.database.persist(PersistMode::SyncData))
+    }
+
+    /// Writes what is in memory into tables.
+    pub(super) fn flush_tables(&self) -> Result<(), EngineError> {
+        guarded(|| self.keyspaces.iter().try_for_each(Keyspace::rotate_memtable_and_wait))
     }
 
     /// Journals and tables, in bytes.

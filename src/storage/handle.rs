@@ -32,6 +32,16 @@ impl StoreHandle {
         self.threads.end();
     }
 
+    /// Writes everything into tables, for tests.
+    #[doc(hidden)]
+    pub fn flush_tables(&self) {
+        if let Some(engine) = self.shared.engine.read().as_ref()
+            && let Err(error) = engine.flush_tables()
+        {
+            tracing::warn!(%error, "cannot write tables");
+        }
+    }
+
     /// Makes the engine fail from now on, for tests.
     #[doc(hidden)]
     pub fn inject(&self, fault: Fault) {

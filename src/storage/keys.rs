@@ -61,6 +61,20 @@ impl Family {
         Self::Messages,
     ];
 
+    /// Whether its keys begin with the number of whose they are.
+    pub(super) fn has_owners(self) -> bool {
+        match self {
+            Self::Sessions
+            | Self::Subscriptions
+            | Self::Queue
+            | Self::Inflight
+            | Self::Wills
+            | Self::Groups
+            | Self::Messages => true,
+            Self::Meta | Self::Retained => false,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",

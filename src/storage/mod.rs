@@ -21,6 +21,7 @@ mod fetch;
 mod fold;
 mod handle;
 mod journal;
+mod journals;
 mod keys;
 mod load;
 mod memory;
@@ -29,7 +30,7 @@ mod record;
 mod salvage;
 mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -40,6 +41,7 @@ pub use handle::StoreHandle;
 pub use journal::{BACKLOG_BYTES_MAX, BACKLOG_CHANGES_MAX};
 pub use load::LoadReport;
 pub use memory::Memory;
+pub use salvage::Damage;
 pub use status::StoreStatus;
 
 use crate::change::{Journal, Kept};
@@ -61,8 +63,8 @@ pub struct Opened {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub loaded: LoadReport,
-    /// Where a store is now that could not be opened.
-    pub set_aside: Option<PathBuf>,
+    /// What was wrong with its files.
+    pub damage: Damage,
 }
 
 /// Opens the engine the configuration names.
@@ -85,7 +87,7 @@ fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, 
     let directory = directory::Directory::take(data_dir)?;
     let quarantine = quarantine::Quarantine::new(directory.quarantine());
     let opened = salvage::open(&directory, &quarantine, now)?;
-    let salvage::Open { engine, loaded, set_aside } = opened;
+    let salvage::Open { engine, loaded, damage } = opened;
     let load::Loaded { state, kept, report } = loaded;
     let sync = (storage.sync, storage.sync_interval);
     let shared = Arc::new(journal::Shared::new(directory.store(), engine, sync, quarantine));
@@ -105,7 +107,7 @@ fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, 
     Ok(Opened {
         journal: Arc::new(journal::Durable { shared, _threads: threads }),
         kept,
-        report: Report { loaded: report, set_aside },
+        report: Report { loaded: report, damage },
         control: Some(Arc::new(control)),
     })
 }

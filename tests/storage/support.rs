@@ -1,7 +1,5 @@
 //! A store in a directory of its own, and short ways to make changes.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a failure in here is a failed test")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use dunlin::change::{
-    Change, CommitNumber, Epoch, Fetch, Fetched, Journal, Kept, KeptSession, Owed, Recorded,
-    SessionExpiry, Subscription, SubscriptionIds,
+    Change, CommitNumber, Epoch, Fetch, Fetched, Journal, JournalState, Kept, KeptSession, Owed,
+    Recorded, SessionExpiry, Subscription, SubscriptionIds,
 };
 use dunlin::config::{Storage, StorageEngine, StorageSync};
 use dunlin::message::Message;
@@ -32,7 +30,10 @@ impl Folder {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("dunlin-storage-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        // Syncs cost nothing in memory, and most of what is tested makes many.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(name);
         let _ = fs::remove_dir_all(&path);
         Self(path)
     }
@@ -117,6 +118,14 @@ impl Store {
         while self.journal.kept() < number {
             self.journal.wake_when_kept(number, &waker);
             thread::park();
+        }
+    }
+
+    /// Waits until it is kept, through failures: the store wakes who waits when it begins to fail, so
+    /// there it is asked again and again.
+    pub(crate) fn wait_for_mended(&self, number: CommitNumber) {
+        while self.journal.kept() < number || self.journal.state() == JournalState::Failing {
+            thread::yield_now();
         }
     }
 
