@@ -1,7 +1,6 @@
 //! The durable store, through its contract alone: changes in, and what is kept after a restart.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that finds something else than it expects has to fail"
@@ -19,3 +18,9 @@ mod faults;
 /// What is kept comes back.
 #[path = "storage/keeping.rs"]
 mod keeping;
+/// A small model of what is kept.
+#[path = "storage/model.rs"]
+mod model;
+/// Copies, a store that nobody uses, and what it occupies.
+#[path = "storage/offline.rs"]
+mod offline;

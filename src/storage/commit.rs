@@ -53,6 +53,8 @@ pub(super) struct Committer {
     synced: Instant,
     measured: Instant,
     is_unsynced: bool,
+    /// There is more to look for soon.
+    is_untidy: bool,
     /// When it began to fail, of late.
     failures: Vec<Instant>,
 }
@@ -89,6 +91,7 @@ impl Committer {
             synced: now,
             measured: now,
             is_unsynced: false,
+            is_untidy: true,
             failures: Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Committer {
             reply(Fetched { fetch, messages: Vec::new() });
         }
         self.shared.jobs.close();
+        self.shared.tidiness.close();
         if let Some(engine) = self.shared.engine.write().take() {
             engine.close();
         }
@@ -138,7 +142,10 @@ impl Committer {
 
     /// How long nothing has to be done if nothing is submitted.
     fn patience(&self) -> Duration {
-        let heartbeat = HEARTBEAT.saturating_sub(self.clock_kept.elapsed());
+        let mut heartbeat = HEARTBEAT.saturating_sub(self.clock_kept.elapsed());
+        if self.is_untidy {
+            heartbeat = heartbeat.min(MEASURE_INTERVAL);
+        }
         if self.is_unsynced && self.shared.sync == StorageSync::Interval {
             heartbeat.min(self.shared.sync_interval.saturating_sub(self.synced.elapsed()))
         } else {
@@ -180,9 +187,10 @@ impl Committer {
         shared.faults.before_write().map_err(Failure::Write)?;
         let mut batch = engine.batch(self.state.unwritten());
         self.state.write_to(&mut batch).map_err(Failure::Write)?;
-        let (keys, bytes) = (batch.len(), batch.bytes());
+        let (keys, bytes, counts) = (batch.len(), batch.bytes(), batch.counts());
         batch.write().map_err(Failure::Write)?;
         self.is_unsynced = true;
+        shared.tidiness.wrote(&counts);
         match shared.sync {
             StorageSync::Always => {}
             StorageSync::Interval | StorageSync::Os | StorageSync::Off => {
@@ -235,6 +243,9 @@ impl Committer {
 
     fn measure(&mut self) {
         self.measured = Instant::now();
+        self.is_untidy = self.shared.tidiness.look();
+        let live = self.shared.tidiness.live();
+        self.shared.status.records.store(live, Ordering::Relaxed);
         if let Some(engine) = self.shared.engine.read().as_ref()
             && let Ok(bytes) = engine.disk_bytes()
         {

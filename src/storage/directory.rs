@@ -51,6 +51,12 @@ pub enum StorageError {
          use the version that wrote it, or a newer one"
     )]
     Newer { path: PathBuf, found: u32 },
+    #[error("there is no store in {path}")]
+    Missing { path: PathBuf },
+    #[error("{path} is not empty; a backup goes into a directory that is empty or not there yet")]
+    NotEmpty { path: PathBuf },
+    #[error("the store is closed, or cannot be written right now")]
+    Closed,
     #[error("the store in {path} cannot be used")]
     Engine { path: PathBuf, source: EngineError },
     #[error("cannot start the threads of the store")]
@@ -80,6 +86,29 @@ impl Directory {
             directory.write_schema().map_err(|source| unusable(path, source))?;
         }
         Ok(directory)
+    }
+
+    /// Takes a directory with nothing in it.
+    pub(super) fn take_empty(path: &Path) -> Result<Self, StorageError> {
+        make(path)?;
+        let mut entries = fs::read_dir(path).map_err(|source| unusable(path, source))?;
+        if entries.next().is_some() {
+            return Err(StorageError::NotEmpty { path: path.to_owned() });
+        }
+        Self::take(path)
+    }
+
+    /// Takes a directory that has a store.
+    pub(super) fn take_existing(path: &Path) -> Result<Self, StorageError> {
+        let missing = || StorageError::Missing { path: path.to_owned() };
+        if !path.join(STORE).is_dir() {
+            return Err(missing());
+        }
+        let directory = Self::lock(path)?;
+        match directory.check()? {
+            Found::Store => Ok(directory),
+            Found::Nothing => Err(missing()),
+        }
     }
 
     fn lock(path: &Path) -> Result<Self, StorageError> {

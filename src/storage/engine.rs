@@ -12,7 +12,10 @@ use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
+use fjall::{
+    Database, Iter, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice,
+    Snapshot,
+};
 
 use super::directory;
 use super::keys::Family;
@@ -25,9 +28,11 @@ const WORKERS: usize = 1;
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// Open files of tables.
 const FILES: usize = 128;
-/// What a keyspace gathers in memory before it becomes a table. Four that wait to be written stop
-/// the commits, so what is written most has the largest.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What a keyspace gathers in memory before it becomes a table. When four wait to be written the
+/// engine lets commits wait, and they are not written while the one thread compacts: so the queue,
+/// into which most goes, has room for 64 MiB meanwhile.
+const QUEUE_MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 2 << 20;
 
 /// What went wrong in the engine.
@@ -78,11 +83,19 @@ pub(super) struct Engine {
     keyspaces: Vec<Keyspace>,
 }
 
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
 /// What is to be written at once.
 pub(super) struct Batch<'e> {
     engine: &'e Engine,
     batch: OwnedWriteBatch,
     bytes: usize,
+    /// Puts and deletes, by family.
+    counts: [(u32, u32); Family::ALL.len()],
 }
 
 /// A key and its value.
@@ -159,9 +172,19 @@ impl Engine {
         Ok(Scan(Some(guarded(|| Ok(keyspace.prefix(prefix)))?)))
     }
 
+    /// All families as they are at this moment, whatever is written later.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.database.snapshot()
+    }
+
+    pub(super) fn scan_in(&self, at: &Snapshot, family: Family) -> Result<Scan, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        Ok(Scan(Some(guarded(|| Ok(at.iter(keyspace)))?)))
+    }
+
     pub(super) fn batch(&self, capacity: usize) -> Batch<'_> {
         let batch = OwnedWriteBatch::with_capacity(self.database.clone(), capacity);
-        Batch { engine: self, batch, bytes: 0 }
+        Batch { engine: self, batch, bytes: 0, counts: Default::default() }
     }
 
     /// Hands what was written to the operating system.
@@ -179,9 +202,31 @@ impl Engine {
         guarded(|| self.keyspaces.iter().try_for_each(Keyspace::rotate_memtable_and_wait))
     }
 
+    /// Begins to write what is in memory into tables, so that journals can go.
+    pub(super) fn rotate(&self) -> Result<(), EngineError> {
+        guarded(|| self.keyspaces.iter().try_for_each(|it| it.rotate_memtable().map(drop)))
+    }
+
+    /// Whether some of a family's memory waits to be written.
+    pub(super) fn is_flushing(&self, family: Family) -> Result<bool, EngineError> {
+        let keyspace = self.keyspace(family)?;
+        guarded(|| Ok(keyspace.sealed_memtable_count() > 0))
+    }
+
+    /// Writes all tables of a family anew, without what is dead.
+    pub(super) fn compact(&self, family: Family) -> Result<(), EngineError> {
+        let keyspace = self.keyspace(family)?;
+        guarded(|| keyspace.major_compact())
+    }
+
     /// Journals and tables, in bytes.
     pub(super) fn disk_bytes(&self) -> Result<u64, EngineError> {
         guarded(|| self.database.disk_space())
+    }
+
+    /// The tables of a family, in bytes.
+    pub(super) fn table_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        Ok(self.keyspace(family)?.disk_space())
     }
 
     /// Ends it. What was not handed to the operating system before is, as far as that works.
@@ -197,8 +242,8 @@ impl Engine {
 
 fn options(family: Family) -> KeyspaceCreateOptions {
     let memtable = match family {
-        Family::Queue | Family::Messages | Family::Inflight => MEMTABLE_BYTES,
-        Family::Retained | Family::Groups => MEMTABLE_BYTES / 2,
+        Family::Queue => QUEUE_MEMTABLE_BYTES,
+        Family::Messages | Family::Inflight | Family::Retained | Family::Groups => MEMTABLE_BYTES,
         Family::Meta | Family::Sessions | Family::Subscriptions | Family::Wills => {
             SMALL_MEMTABLE_BYTES
         }
@@ -214,12 +259,18 @@ impl Batch<'_> {
         value: &[u8],
     ) -> Result<(), EngineError> {
         self.bytes += key.len() + value.len();
+        if let Some((puts, _)) = self.counts.get_mut(family as usize) {
+            *puts += 1;
+        }
         self.batch.insert(self.engine.keyspace(family)?, key, value);
         Ok(())
     }
 
     pub(super) fn delete(&mut self, family: Family, key: &[u8]) -> Result<(), EngineError> {
         self.bytes += key.len();
+        if let Some((_, deletes)) = self.counts.get_mut(family as usize) {
+            *deletes += 1;
+        }
         self.batch.remove(self.engine.keyspace(family)?, key);
         Ok(())
     }
@@ -231,6 +282,11 @@ impl Batch<'_> {
     /// Keys and values, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Puts and deletes, by family.
+    pub(super) fn counts(&self) -> [(u32, u32); Family::ALL.len()] {
+        self.counts
     }
 
     pub(super) fn write(self) -> Result<(), EngineError> {

@@ -190,8 +190,9 @@ impl Reader {
                 for pair in engine.prefix(family, &prefix)?.take(SWEEP_SLICE) {
                     batch.delete(family, &pair?.0)?;
                 }
-                let removed = batch.len();
+                let (removed, counts) = (batch.len(), batch.counts());
                 batch.write()?;
+                self.shared.tidiness.wrote(&counts);
                 if removed < SWEEP_SLICE {
                     break;
                 }

@@ -1,10 +1,13 @@
 //! The running store, as everybody but the router has it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::backup;
+use super::directory::{Directory, StorageError};
 use super::faults::Fault;
 use super::journal::Shared;
 use super::status::StoreStatus;
@@ -25,6 +28,15 @@ impl StoreHandle {
     #[must_use]
     pub fn status(&self) -> &StoreStatus {
         &self.shared.status
+    }
+
+    /// Copies what is kept at this moment into a directory that is empty or not there yet, which is
+    /// a data directory then. Commits go on meanwhile. How many records it has.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or the store begins to fail.
+    pub fn backup(&self, directory: &Path) -> Result<usize, StorageError> {
+        backup::copy(&self.shared, directory)
     }
 
     /// Keeps all that was submitted, then ends the store. What is submitted later is not kept.
@@ -54,14 +66,14 @@ pub(super) struct Threads {
     shared: Arc<Shared>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     /// The lock on the data directory is given back last.
-    directory: Mutex<Option<super::directory::Directory>>,
+    directory: Mutex<Option<Directory>>,
 }
 
 impl Threads {
     pub(super) fn new(
         shared: Arc<Shared>,
         handles: Vec<JoinHandle<()>>,
-        directory: super::directory::Directory,
+        directory: Directory,
     ) -> Self {
         Self { shared, handles: Mutex::new(handles), directory: Mutex::new(Some(directory)) }
     }

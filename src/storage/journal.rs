@@ -17,6 +17,7 @@ use super::faults::Faults;
 use super::fetch::Jobs;
 use super::quarantine::Quarantine;
 use super::status::{StoreStatus, add, subtract};
+use super::tidy::Tidiness;
 use crate::change::{
     Change, CommitNumber, Fetch, FetchReply, Journal, JournalState, Keeps, Owed, Recorded,
 };
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) quarantine: Quarantine,
     pub(super) status: StoreStatus,
     pub(super) faults: Faults,
+    pub(super) tidiness: Tidiness,
 }
 
 /// What is submitted and not yet taken by the commit thread.
@@ -84,6 +86,7 @@ impl Shared {
             quarantine,
             status: StoreStatus::default(),
             faults: Faults::default(),
+            tidiness: Tidiness::default(),
         }
     }
 
@@ -185,6 +188,10 @@ impl Shared {
         self.failing.store(true, Ordering::Release);
         let woken = mem::take(&mut *self.wakers.lock());
         woken.into_values().flatten().for_each(Waker::wake);
+    }
+
+    pub(super) fn fails(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
     }
 
     pub(super) fn no_longer_fails(&self) {

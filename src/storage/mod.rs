@@ -12,6 +12,7 @@
 //! It never says that something is kept which is not, never drops what was submitted, and never
 //! keeps the broker from starting because of damage.
 
+mod backup;
 mod clock;
 mod commit;
 mod directory;
@@ -20,6 +21,7 @@ mod faults;
 mod fetch;
 mod fold;
 mod handle;
+mod inspect;
 mod journal;
 mod journals;
 mod keys;
@@ -29,6 +31,7 @@ mod quarantine;
 mod record;
 mod salvage;
 mod status;
+mod tidy;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub use directory::{SCHEMA, StorageError};
 pub use engine::EngineError;
 pub use faults::Fault;
 pub use handle::StoreHandle;
+pub use inspect::{Dumped, FamilyStats, Field, Offline, Problem, Stats};
 pub use journal::{BACKLOG_BYTES_MAX, BACKLOG_CHANGES_MAX};
 pub use load::LoadReport;
 pub use memory::Memory;
@@ -88,11 +92,20 @@ fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, 
     let quarantine = quarantine::Quarantine::new(directory.quarantine());
     let opened = salvage::open(&directory, &quarantine, now)?;
     let salvage::Open { engine, loaded, damage } = opened;
-    let load::Loaded { state, kept, report } = loaded;
+    let load::Loaded { state, kept, report, live } = loaded;
+    let tables: Vec<_> = keys::Family::ALL
+        .iter()
+        .map(|family| engine.table_bytes(*family).unwrap_or_default())
+        .collect();
     let sync = (storage.sync, storage.sync_interval);
     let shared = Arc::new(journal::Shared::new(directory.store(), engine, sync, quarantine));
     status::add(&shared.status.damaged, report.damaged);
     status::add(&shared.status.orphans, report.orphans);
+    for ((family, (records, bytes)), tables) in keys::Family::ALL.into_iter().zip(live).zip(tables)
+    {
+        shared.tidiness.found(family, records, bytes, tables);
+    }
+    let tidy = tidy::Tidy::new(Arc::clone(&shared));
     let reader = fetch::Reader::new(Arc::clone(&shared), state.clock);
     let committer = commit::Committer::new(Arc::clone(&shared), state);
     let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -101,6 +114,7 @@ fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, 
     let handles = vec![
         start("store-commit", Box::new(move || committer.run()))?,
         start("store-read", Box::new(move || reader.run()))?,
+        start("store-tidy", Box::new(move || tidy.run()))?,
     ];
     let threads = Arc::new(handle::Threads::new(Arc::clone(&shared), handles, directory));
     let control = StoreHandle { shared: Arc::clone(&shared), threads: Arc::clone(&threads) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Counters since the start, and gauges.
 #[derive(Debug, Default)]
 pub struct StoreStatus {
-    /// Keys written and not deleted again, as far as is known without looking: an estimate.
+    /// Records, which is an estimate: one that is put again counts twice until the next start.
     pub records: AtomicU64,
     /// Journals and tables.
     pub disk_bytes: AtomicU64,
@@ -34,6 +34,8 @@ pub struct StoreStatus {
     pub orphans: AtomicU64,
     /// Changes of what is not kept.
     pub unknown: AtomicU64,
+    /// Families that were compacted because half of them was dead.
+    pub compactions: AtomicU64,
     /// Queued messages read back.
     pub fetched: AtomicU64,
 }

@@ -61,6 +61,8 @@ pub(super) struct Loaded {
     pub(super) state: State,
     pub(super) kept: Kept,
     pub(super) report: LoadReport,
+    /// Records and their bytes, by family.
+    pub(super) live: [(u64, u64); Family::ALL.len()],
 }
 
 pub(super) fn load(
@@ -99,6 +101,8 @@ struct Loader<'e> {
     /// Keys to be removed.
     removed: Vec<(Family, Vec<u8>)>,
     report: LoadReport,
+    /// Records and their bytes, by family.
+    live: [(u64, u64); Family::ALL.len()],
 }
 
 /// What a record is.
@@ -136,6 +140,7 @@ impl<'e> Loader<'e> {
             group_state: AHashMap::new(),
             removed: Vec::new(),
             report: LoadReport::default(),
+            live: Default::default(),
         })
     }
 
@@ -147,6 +152,10 @@ impl<'e> Loader<'e> {
     ) -> Result<(), EngineError> {
         for pair in self.engine.scan(family)? {
             let (key, value) = pair?;
+            if let Some((records, bytes)) = self.live.get_mut(family as usize) {
+                *records += 1;
+                *bytes += (key.len() + value.len()) as u64;
+            }
             match take(self, &key, &value) {
                 Ok(Found::Wanted) => continue,
                 Ok(Found::Orphan) => self.report.orphans += 1,
@@ -257,7 +266,8 @@ impl<'e> Loader<'e> {
         // What was kept last may be less than what clients were sent.
         let may_have_lost = self.run == Some(Run::Unsynced);
         let sessions = self.builders.finish(&mut state, self.gone, may_have_lost, &mut self.report);
-        Ok(Loaded { state, kept: Kept { sessions, groups, retained }, report: self.report })
+        let (kept, live) = (Kept { sessions, groups, retained }, self.live);
+        Ok(Loaded { state, kept, report: self.report, live })
     }
 }
 

@@ -37,6 +37,17 @@ impl OwedRecord {
         }
     }
 
+    pub(in super::super) fn inline(&self) -> Option<&Message> {
+        match &self.payload {
+            Payload::Inline(message) => Some(message),
+            Payload::Shared(_) => None,
+        }
+    }
+
+    pub(in super::super) fn qos(&self) -> QoS {
+        self.qos
+    }
+
     /// Together with its message.
     pub(in super::super) fn with(
         self,

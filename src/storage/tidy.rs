@@ -1,0 +1,186 @@
+//! The thread that keeps the store as small as what lives in it.
+//!
+//! A queue is put once and deleted once. A delete is 30 bytes that stand above a record of hundreds
+//! until a compaction brings the two together, and the engine's own compactions come with what is
+//! written, not with what is dead: a million messages queued and drained left 200 MB, and a start
+//! that walked all of it. So when half of a family is dead, it is compacted as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::engine::{Engine, EngineError};
+use super::journal::Shared;
+use super::keys::Family;
+use super::status::add;
+
+/// The families whose records come and go; each is put once.
+const FLEETING: [Family; 4] = [Family::Queue, Family::Inflight, Family::Groups, Family::Messages];
+/// Less is not worth a compaction.
+const DEAD_MIN: u64 = 50_000;
+/// What is worth one when not much is going on: fewer deletes than this between two looks.
+const DEAD_MIN_QUIET: u64 = 5_000;
+const QUIET: u64 = 1_000;
+/// Tables may be so much larger than what is live in them at the start.
+const TABLES_SPARE_BYTES: u64 = 16 << 20;
+/// How long the engine may take to write its memory into tables, and how often it is looked at.
+const FLUSH_PATIENCE: u32 = 300;
+const FLUSH_LOOK: Duration = Duration::from_millis(100);
+
+/// What lives and what is dead, by family.
+#[derive(Debug, Default)]
+pub(super) struct Tidiness {
+    live: [AtomicI64; Family::ALL.len()],
+    dead: [AtomicU64; Family::ALL.len()],
+    /// What was dead when it was looked at last.
+    seen: [AtomicU64; Family::ALL.len()],
+    wanted: Mutex<Wanted>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    families: Vec<Family>,
+    is_closing: bool,
+}
+
+impl Tidiness {
+    /// What a batch did, once it is written.
+    pub(super) fn wrote(&self, counts: &[(u32, u32)]) {
+        for (family, (puts, deletes)) in Family::ALL.into_iter().zip(counts) {
+            let (Some(live), Some(dead)) =
+                (self.live.get(family as usize), self.dead.get(family as usize))
+            else {
+                continue;
+            };
+            let change = i64::from(*puts) - i64::from(*deletes);
+            let live = live.fetch_add(change, Ordering::Relaxed) + change;
+            if *deletes == 0 {
+                continue;
+            }
+            let dead = dead.fetch_add(u64::from(*deletes), Ordering::Relaxed);
+            let is_half = dead >= DEAD_MIN && dead >= u64::try_from(live).unwrap_or_default();
+            if is_half && FLEETING.contains(&family) {
+                self.want(family);
+            }
+        }
+    }
+
+    /// What was found at the start: so many records, with so many bytes.
+    pub(super) fn found(&self, family: Family, records: u64, bytes: u64, tables: u64) {
+        if let Some(live) = self.live.get(family as usize) {
+            live.store(i64::try_from(records).unwrap_or_default(), Ordering::Relaxed);
+        }
+        if FLEETING.contains(&family) && tables > 2 * bytes + TABLES_SPARE_BYTES {
+            self.want(family);
+        }
+    }
+
+    /// Looks for what is worth a compaction now that it is quiet. Whether there is more to look for.
+    pub(super) fn look(&self) -> bool {
+        let mut is_untidy = false;
+        for ((family, live), (dead, seen)) in
+            Family::ALL.into_iter().zip(&self.live).zip(self.dead.iter().zip(&self.seen))
+        {
+            let (live, dead) = (live.load(Ordering::Relaxed), dead.load(Ordering::Relaxed));
+            let seen = seen.swap(dead, Ordering::Relaxed);
+            let is_half = dead >= u64::try_from(live).unwrap_or_default();
+            if dead < DEAD_MIN_QUIET || !is_half || !FLEETING.contains(&family) {
+                continue;
+            }
+            if dead.saturating_sub(seen) < QUIET {
+                self.want(family);
+            } else {
+                is_untidy = true;
+            }
+        }
+        is_untidy
+    }
+
+    fn want(&self, family: Family) {
+        if let Some(dead) = self.dead.get(family as usize) {
+            dead.store(0, Ordering::Relaxed);
+        }
+        let mut wanted = self.wanted.lock();
+        if !wanted.families.contains(&family) {
+            wanted.families.push(family);
+            self.bell.notify_one();
+        }
+    }
+
+    pub(super) fn live(&self) -> u64 {
+        let live = self.live.iter().map(|live| live.load(Ordering::Relaxed)).sum::<i64>();
+        u64::try_from(live).unwrap_or_default()
+    }
+
+    pub(super) fn close(&self) {
+        self.wanted.lock().is_closing = true;
+        self.bell.notify_one();
+    }
+
+    fn next(&self) -> Option<Family> {
+        let mut wanted = self.wanted.lock();
+        loop {
+            if wanted.is_closing {
+                return None;
+            }
+            if let Some(family) = wanted.families.pop() {
+                return Some(family);
+            }
+            self.bell.wait(&mut wanted);
+        }
+    }
+
+    /// Whether the store is to be closed meanwhile.
+    fn pause(&self, length: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        if !wanted.is_closing {
+            self.bell.wait_for(&mut wanted, length);
+        }
+        wanted.is_closing
+    }
+}
+
+pub(super) struct Tidy {
+    shared: Arc<Shared>,
+}
+
+impl Tidy {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(super) fn run(self) {
+        while let Some(family) = self.shared.tidiness.next() {
+            if let Err(error) = self.compact(family) {
+                tracing::warn!(%error, family = family.name(), "cannot compact");
+            }
+        }
+    }
+
+    fn compact(&self, family: Family) -> Result<(), EngineError> {
+        self.with(Engine::rotate)?;
+        // What waits to be written is not in a compaction, and the engine writes on its own thread.
+        for _ in 0..FLUSH_PATIENCE {
+            if self.shared.tidiness.pause(FLUSH_LOOK) {
+                return Ok(());
+            }
+            if !self.with(|engine| engine.is_flushing(family))? {
+                break;
+            }
+        }
+        self.with(|engine| engine.compact(family))?;
+        add(&self.shared.status.compactions, 1);
+        Ok(())
+    }
+
+    /// Nothing is done while the engine is gone.
+    fn with<T: Default>(
+        &self,
+        call: impl FnOnce(&Engine) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.shared.engine.read().as_ref().map_or_else(|| Ok(T::default()), call)
+    }
+}
