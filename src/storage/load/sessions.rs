@@ -30,6 +30,7 @@ struct Builder {
     sent: AHashMap<u64, (u64, PacketId)>,
     received: Vec<PacketId>,
     will: Option<KeptWill>,
+    next_position: u64,
 }
 
 impl Builder {
@@ -42,6 +43,7 @@ impl Builder {
             sent: AHashMap::new(),
             received: Vec::new(),
             will: None,
+            next_position: 0,
         }
     }
 
@@ -74,8 +76,16 @@ impl Builders {
         let clock = state.clock;
         let mut kept = Vec::with_capacity(self.0.len());
         for (number, builder) in self.0 {
-            let Builder { mut session, subscriptions, queue, mut inflight, received, will, .. } =
-                builder;
+            let Builder {
+                mut session,
+                next_position,
+                subscriptions,
+                queue,
+                mut inflight,
+                received,
+                will,
+                ..
+            } = builder;
             inflight.sort_by_key(|(order, _)| *order);
             let inflight: Vec<_> = inflight.into_iter().map(|(_, inflight)| inflight).collect();
             report.sessions += 1;
@@ -88,6 +98,7 @@ impl Builders {
             let away = *session.record.away.get_or_insert(gone);
             let last = session.record.last_sent.1;
             kept.push(KeptSession {
+                next_position,
                 client_id: session.record.client_id.clone(),
                 identity: session.record.identity.clone(),
                 expiry: session.record.expiry,
@@ -196,6 +207,7 @@ impl Loader<'_> {
             let Some(builder) = this.builders.0.get_mut(&session) else {
                 return Ok(Found::Orphan);
             };
+            builder.next_position = position + 1;
             if let Some((order, id)) = builder.sent.remove(&position) {
                 let owed = read_owed(key, value, &this.clock)?;
                 sent.push((session, position, order, id, owed));
