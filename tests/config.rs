@@ -21,7 +21,8 @@ use std::time::Duration;
 use documented::{documented_file, uncommented};
 use dunlin::config::{
     Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
-    MemoryMax, Overrides, QueueWhenFull, SessionExpiryMax, SysInterval, Warning,
+    MemoryMax, Overrides, QueueWhenFull, SessionExpiryMax, Storage, StorageEngine, StorageSync,
+    SysInterval, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
 use dunlin::topic::TopicName;
@@ -157,6 +158,10 @@ fn a_file_is_read_into_every_kind_of_value() {
     let file = "\
         workers = 3\n\
         data_dir = '/srv/mqtt data'\n\
+        [storage]\n\
+        engine = \"fjall\"\n\
+        sync = \"interval\"\n\
+        sync_interval = \"250ms\"\n\
         [limits]\n\
         connections_max = 100\n\
         packet_bytes_max = 65_536\n\
@@ -175,11 +180,19 @@ fn a_file_is_read_into_every_kind_of_value() {
         level = \"debug\"\n\
         format = \"json\"\n";
 
-    let Config { workers, data_dir, limits, session, outbound, sys, log, .. } =
+    let Config { workers, data_dir, storage, limits, session, outbound, sys, log, .. } =
         load("values", file, &[]).unwrap().config;
 
     assert_eq!(workers.get(), 3);
     assert_eq!(data_dir, Path::new("/srv/mqtt data"));
+    assert_eq!(
+        storage,
+        Storage {
+            engine: StorageEngine::Fjall,
+            sync: StorageSync::Interval,
+            sync_interval: Duration::from_millis(250),
+        }
+    );
     assert_eq!(limits.connections_max, ConnectionsMax::At(100.try_into().unwrap()));
     assert_eq!(limits.packet_bytes_max, 65_536);
     assert_eq!(limits.memory_max, MemoryMax::At(1 << 30));
@@ -460,6 +473,10 @@ fn text(bytes: &[u8]) -> &str {
 fn the_printed_configuration_loaded_again_is_the_same() {
     let written = "\
         data_dir = 'C:\\data \"é\"'\n\
+        [storage]\n\
+        engine = \"fjall\"\n\
+        sync = \"os\"\n\
+        sync_interval = \"1500ms\"\n\
         [limits]\n\
         connections_max = 7\n\
         packet_bytes_max = 100_001\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{
     Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, MemoryMax, OutboundLimits,
     QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy,
-    Storage, StorageEngine, Sys, SysInterval, usable_cores,
+    Storage, StorageEngine, StorageSync, Sys, SysInterval, usable_cores,
 };
 use super::listeners;
 use super::mistake::{Problem, Warning};
@@ -17,7 +17,14 @@ use super::reader::Reader;
 use super::value;
 use crate::topic::TopicName;
 
-pub(super) const ENGINES: &[(&str, StorageEngine)] = &[("memory", StorageEngine::Memory)];
+pub(super) const ENGINES: &[(&str, StorageEngine)] =
+    &[("fjall", StorageEngine::Fjall), ("memory", StorageEngine::Memory)];
+pub(super) const SYNCS: &[(&str, StorageSync)] = &[
+    ("always", StorageSync::Always),
+    ("interval", StorageSync::Interval),
+    ("os", StorageSync::Os),
+    ("off", StorageSync::Off),
+];
 pub(super) const STRATEGIES: &[(&str, SharingStrategy)] = &[
     ("least_inflight", SharingStrategy::LeastInflight),
     ("round_robin", SharingStrategy::RoundRobin),
@@ -53,6 +60,9 @@ const WORKERS: RangeInclusive<u64> = 1..=1024;
 /// Keep Alive is two bytes of seconds.
 const KEEP_ALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(65_535);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// A shorter one is `always` with more work; a longer one keeps the journal open for too long.
+const SYNC_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
 /// 100 years, in days; 0xFFFFFFFF seconds, which mean never, are 136.
 const EXPIRY: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(36_500 * 24 * 60 * 60);
@@ -66,13 +76,12 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
     let default = Config::default();
     let limits = limits(&raw.limits, reader);
     let workers = reader.number_or_auto::<usize>("workers", &raw.workers, WORKERS);
-    let engine = reader.choice("storage.engine", &raw.storage.engine, ENGINES);
     let config = Config {
         workers: workers.flatten().and_then(NonZeroUsize::new).unwrap_or_else(usable_cores),
         data_dir: reader
             .text("data_dir", &raw.data_dir, "the path of a directory", parse_path)
             .unwrap_or(default.data_dir),
-        storage: Storage { engine: engine.unwrap_or(default.storage.engine), ..default.storage },
+        storage: storage(&raw.storage, reader),
         session: session(&raw.session, &limits, reader),
         limits,
         outbound: outbound(&raw.outbound, reader),
@@ -92,6 +101,17 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
         warnings.push(Warning::QueueBelowPacket { queue_bytes_max, packet_bytes_max });
     }
     config
+}
+
+fn storage(raw: &raw::Storage, reader: &mut Reader<'_>) -> Storage {
+    let default = Storage::default();
+    Storage {
+        engine: reader.choice("storage.engine", &raw.engine, ENGINES).unwrap_or(default.engine),
+        sync: reader.choice("storage.sync", &raw.sync, SYNCS).unwrap_or(default.sync),
+        sync_interval: reader
+            .duration("storage.sync_interval", &raw.sync_interval, SYNC_INTERVAL)
+            .unwrap_or(default.sync_interval),
+    }
 }
 
 fn limits(raw: &raw::Limits, reader: &mut Reader<'_>) -> Limits {

@@ -112,43 +112,34 @@ pub enum Anonymous {
     Refused,
 }
 
+/// Where what has to survive is kept, and when it counts as kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     pub engine: StorageEngine,
     pub sync: StorageSync,
-    /// How often [`StorageSync::Interval`] syncs.
+    /// The longest time between two syncs under [`StorageSync::Interval`].
     pub sync_interval: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageEngine {
-    /// A store in `data_dir`.
+    /// In `data_dir`.
     Fjall,
     /// Nothing survives a restart.
     Memory,
 }
 
-/// When what was submitted counts as kept.
+/// What an acknowledgement waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageSync {
-    /// On disk: not even a power cut loses it.
+    /// The disk has it: a power cut loses nothing acknowledged.
     Always,
-    /// Written to the operating system, which is told to sync it every `sync_interval`.
+    /// The operating system has it, and gives it to the disk within `sync_interval`.
     Interval,
-    /// Written to the operating system.
+    /// The operating system has it, and gives it to the disk when it likes.
     Os,
-    /// At once: nothing waits for the store.
+    /// Nothing: it is written behind the acknowledgement.
     Off,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            engine: StorageEngine::Memory,
-            sync: StorageSync::Always,
-            sync_interval: Duration::from_secs(1),
-        }
-    }
 }
 
 /// What a client may ask for before and while it is connected.
@@ -372,6 +363,16 @@ impl Default for Features {
             wildcards: true,
             shared: true,
             subscription_ids: true,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            engine: StorageEngine::Memory,
+            sync: StorageSync::Always,
+            sync_interval: Duration::from_secs(1),
         }
     }
 }

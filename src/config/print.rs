@@ -4,10 +4,10 @@ use std::fmt::{self, Display};
 use std::path::Path;
 use std::time::Duration;
 
-use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES};
+use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES, SYNCS};
 use super::checked::{
     Anonymous, Config, ConnectionsMax, Credential, Features, Limits, Listener, MemoryMax,
-    OutboundLimits, RetainedLimits, Secret, SessionExpiryMax, SessionLimits, SysInterval,
+    OutboundLimits, RetainedLimits, Secret, SessionExpiryMax, SessionLimits, Storage, SysInterval,
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
 use super::source::HIDDEN;
@@ -29,8 +29,7 @@ impl Display for Toml<'_> {
         let config = self.0;
         writeln!(to, "workers = {}", config.workers)?;
         writeln!(to, "data_dir = {}", path(&config.data_dir))?;
-        writeln!(to, "\n[storage]")?;
-        writeln!(to, "engine = {}", word(ENGINES, &config.storage.engine))?;
+        storage(&config.storage, to)?;
         limits(&config.limits, to)?;
         session(&config.session, to)?;
         outbound(&config.outbound, to)?;
@@ -44,6 +43,13 @@ impl Display for Toml<'_> {
         writeln!(to, "format = {}", word(FORMATS, &config.log.format))?;
         config.listeners.iter().try_for_each(|it| listener(it, to))
     }
+}
+
+fn storage(storage: &Storage, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(to, "\n[storage]")?;
+    writeln!(to, "engine = {}", word(ENGINES, &storage.engine))?;
+    writeln!(to, "sync = {}", word(SYNCS, &storage.sync))?;
+    writeln!(to, "sync_interval = {}", duration(storage.sync_interval))
 }
 
 fn limits(limits: &Limits, to: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -149,7 +149,7 @@ macro_rules! document {
 
 document! {
     { workers, data_dir }
-    [storage] Storage { engine }
+    [storage] Storage { engine, sync, sync_interval }
     [limits] Limits {
         memory_max,
         connections_max,

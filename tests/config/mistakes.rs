@@ -216,13 +216,34 @@ dunlin.toml:2:12: `sys.interval` is too large
 ",
     ),
     (
-        "[storage]\nengine = \"fjall\"",
+        "[storage]\nengine = \"rocksdb\"",
         "\
-dunlin.toml:2:10: `storage.engine` cannot be \"fjall\"
+dunlin.toml:2:10: `storage.engine` cannot be \"rocksdb\"
   |
-2 | engine = \"fjall\"
-  |          ^^^^^^^
-  = allowed: \"memory\"
+2 | engine = \"rocksdb\"
+  |          ^^^^^^^^^
+  = allowed: \"fjall\" or \"memory\"
+",
+    ),
+    (
+        "[storage]\nsync = \"alway\"",
+        "\
+dunlin.toml:2:8: `storage.sync` cannot be \"alway\"
+  |
+2 | sync = \"alway\"
+  |        ^^^^^^^
+  = allowed: \"always\", \"interval\", \"os\" or \"off\"
+  = did you mean \"always\"?
+",
+    ),
+    (
+        "[storage]\nsync_interval = \"1ms\"",
+        "\
+dunlin.toml:2:17: `storage.sync_interval` is too small
+  |
+2 | sync_interval = \"1ms\"
+  |                 ^^^^^
+  = allowed: a time from \"10ms\" to \"1h\" with its unit: ms, s, m, h or d
 ",
     ),
     (

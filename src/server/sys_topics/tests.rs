@@ -72,8 +72,7 @@ impl World {
             sharing: Strategy::LeastInflight,
             memory_bytes_max: u64::MAX,
         };
-        let journal = Arc::new(storage::Memory);
-        let router = Router::new(limits, journal, Arc::new(Metrics::new(1)));
+        let router = Router::new(limits, Arc::new(storage::Memory), Arc::new(Metrics::new(1)));
         let now = Instant::now();
         let courier = Courier::new(router.metrics().worker(0), moment(now));
         Self { router, courier, sys_topics: SysTopics::new(INTERVAL, now), now }
