@@ -7,6 +7,7 @@ pub mod client;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod message;
 pub mod metrics;
