@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::bench::{self, BenchError, Progress};
+use crate::commands::store::{self, AskError, Reason, StoreError};
 use crate::commands::{self, CommandError};
 use crate::config::{Config, ConfigErrors, Loaded, Overrides, Warning};
 use crate::daemon::{self, DaemonError};
@@ -28,6 +29,7 @@ Reachable from elsewhere, open to everybody:
 As a service:
   dunlin check /etc/dunlin/dunlin.toml
   dunlin --config /etc/dunlin/dunlin.toml
+  dunlin store backup /srv/backup/today        a copy of what it keeps, while it runs
 
 Every key of the file but credentials can be set by an environment variable, such as
 DUNLIN_LIMITS__PACKET_BYTES_MAX=\"4 MiB\"; options win over variables, variables over the file.";
@@ -73,6 +75,7 @@ enum Command {
     /// Print the configuration in effect, as a file
     PrintConfig(Options),
     Bench(bench::Arguments),
+    Store(store::Arguments),
 }
 
 /// What a run came to, as sysexits(3) numbers it.
@@ -91,7 +94,11 @@ pub enum Exit {
     Bug,
     /// The machine refused something that is not a file.
     System,
+    /// What is to be made is there already, or cannot be made.
+    CannotCreate,
     Io,
+    /// The same may work later.
+    Busy,
     /// A broker refused what was asked of it.
     Protocol,
     Permission,
@@ -110,7 +117,9 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Bug => 70,
             Self::System => 71,
+            Self::CannotCreate => 73,
             Self::Io => 74,
+            Self::Busy => 75,
             Self::Protocol => 76,
             Self::Permission => 77,
             Self::Configuration => 78,
@@ -144,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             commands::print_config::run(file, environment, &overrides, output, print_warnings)
         }
         Some(Command::Bench(arguments)) => return measure(&arguments, output),
+        Some(Command::Store(arguments)) => store::run(arguments, environment, output),
     };
     match done {
         Ok(()) => Exit::Done,
@@ -171,6 +181,10 @@ fn exit_of_command(error: &CommandError) -> Exit {
         CommandError::Bench(error) => {
             complain(&format_args!("dunlin bench: {}", Chain(error)));
             exit_of_bench(error)
+        }
+        CommandError::Store(error) => {
+            complain(&format_args!("dunlin store: {}", Chain(error)));
+            exit_of_store(error)
         }
         // Whoever reads, for example `head`, has seen enough.
         CommandError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -202,6 +216,26 @@ fn exit_of_bench(error: &BenchError) -> Exit {
         | BenchError::Random => Exit::System,
         BenchError::Interrupted => Exit::Interrupted,
         BenchError::Task | BenchError::Histogram => Exit::Bug,
+    }
+}
+
+fn exit_of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Path { .. } => Exit::System,
+        StoreError::Ask(error) => match error {
+            AskError::NoBroker { .. } | AskError::Stopped { .. } => Exit::Unavailable,
+            AskError::Permission { .. } => Exit::Permission,
+            AskError::NotText => Exit::Usage,
+            AskError::Io { .. } => Exit::Io,
+            AskError::Garbled { .. } => Exit::Protocol,
+            AskError::Refused(refusal) => match refusal.reason {
+                Reason::Unknown => Exit::Protocol,
+                Reason::Busy => Exit::Busy,
+                Reason::CannotCreate => Exit::CannotCreate,
+                Reason::Permission => Exit::Permission,
+                Reason::Io => Exit::Io,
+            },
+        },
     }
 }
 

@@ -292,3 +292,96 @@ async fn a_broker_that_ends_leaves_nobody_waiting() {
     let answer = asked.await.unwrap();
     assert!(matches!(answer, Err(AskError::Refused(_) | AskError::Stopped { .. })), "{answer:?}");
 }
+
+/// The binary: its exit code, and what it said on both outputs.
+fn store(arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    let inherited = std::env::vars_os().map(|(name, _)| name);
+    for name in inherited.filter(|name| name.to_string_lossy().starts_with("DUNLIN_")) {
+        command.env_remove(name);
+    }
+    let ran = command.arg("store").args(arguments).current_dir(folder).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ran.status.code(), text(ran.stdout), text(ran.stderr))
+}
+
+/// The same, beside a test that answers it.
+fn store_beside(
+    served: &Served,
+    arguments: &'static [&'static str],
+) -> JoinHandle<(Option<i32>, String, String)> {
+    let folder = served.folder.0.clone();
+    spawn_blocking(move || store(arguments, &folder))
+}
+
+#[tokio::test]
+async fn a_backup_is_asked_of_the_broker_with_a_path_that_means_the_same_there() {
+    let mut served = Served::start("backup", LONG);
+
+    let ran = store_beside(&served, &["backup", "to/day", "--data-dir", "."]);
+    let Request { command, reply } = served.request().await;
+    reply.send(Ok(Figures::default().number("bytes", 17).text("backed_up_to", "/x"))).unwrap();
+
+    let directory = served.folder.0.join("to/day");
+    assert_eq!(command, Command::Backup { directory });
+    let (code, output, errors) = ran.await.unwrap();
+    assert_eq!((code, output.as_str()), (Some(0), "backed up to: /x\nbytes: 17\n"), "{errors}");
+}
+
+#[tokio::test]
+async fn the_data_directory_is_the_one_that_the_configuration_names() {
+    let mut served = Served::start("configured", LONG);
+    fs::write(served.folder.0.join("dunlin.toml"), "data_dir = \".\"\n").unwrap();
+
+    let ran = store_beside(&served, &["status", "--json", "--config", "dunlin.toml"]);
+    served.request().await.reply.send(Ok(Figures::default().number("clients", 3))).unwrap();
+
+    let (code, output, errors) = ran.await.unwrap();
+    assert_eq!((code, output.as_str()), (Some(0), "{\"clients\":3}\n"), "{errors}");
+}
+
+#[tokio::test]
+async fn the_exit_code_says_why_the_broker_refused() {
+    let mut served = Served::start("refused", LONG);
+    for (reason, code) in [
+        (Reason::Unknown, 76),
+        (Reason::Busy, 75),
+        (Reason::CannotCreate, 73),
+        (Reason::Permission, 77),
+        (Reason::Io, 74),
+    ] {
+        let ran = store_beside(&served, &["backup", "x", "--data-dir", "."]);
+        let refusal = Refusal::new(reason, "because it is so");
+        served.request().await.reply.send(Err(refusal)).unwrap();
+
+        let (found, output, errors) = ran.await.unwrap();
+        assert_eq!(found, Some(code));
+        assert_eq!(output, "");
+        assert_eq!(errors, "dunlin store: because it is so\n");
+    }
+}
+
+#[test]
+fn without_a_broker_there_the_error_says_where_it_looked() {
+    let folder = Folder::new("nobody");
+
+    let (code, output, errors) = store(&["status"], &folder.0);
+
+    assert_eq!((code, output.as_str()), (Some(69), ""));
+    assert!(errors.contains("./dunlin-data/control.sock"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[test]
+fn the_help_of_each_action_fits_a_terminal_and_shows_examples() {
+    let folder = Folder::new("help");
+    for arguments in [&["--help"][..], &["backup", "--help"], &["status", "--help"]] {
+        let (code, help, _) = store(arguments, &folder.0);
+
+        assert_eq!(code, Some(0));
+        assert!(help.contains("dunlin store "), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+    let (code, _, _) = store(&[], &folder.0);
+    assert_eq!(code, Some(64));
+}

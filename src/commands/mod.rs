@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod check;
 pub mod print_config;
+pub mod store;
 
 use std::io;
 
@@ -18,4 +19,6 @@ pub enum CommandError {
     Config(#[from] ConfigErrors),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
 }
