@@ -15,7 +15,7 @@ use crate::commands::bench::{self, BenchError, Progress};
 use crate::commands::store::{self, AskError, Reason, StoreError};
 use crate::commands::{self, CommandError};
 use crate::config::{Config, ConfigErrors, Loaded, Overrides, Warning};
-use crate::daemon::{self, DaemonError};
+use crate::daemon::{self, DaemonError, StorageError};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -261,11 +261,31 @@ fn exit_of(error: &DaemonError) -> Exit {
             io::ErrorKind::AddrNotAvailable => Exit::Configuration,
             _ => Exit::System,
         },
-        DaemonError::Engine { .. }
-        | DaemonError::Storage(_)
-        | DaemonError::Workers(_)
-        | DaemonError::Signals(_) => Exit::System,
+        DaemonError::Engine { .. } | DaemonError::Workers(_) | DaemonError::Signals(_) => {
+            Exit::System
+        }
+        DaemonError::Storage(error) => exit_of_storage(error),
         DaemonError::Banner(_) => Exit::Io,
+    }
+}
+
+fn exit_of_storage(error: &StorageError) -> Exit {
+    match error {
+        StorageError::Create { source, .. } => exit_of_file(source, Exit::CannotCreate),
+        StorageError::Unusable { source, .. } => exit_of_file(source, Exit::Io),
+        StorageError::Full { .. } | StorageError::Engine { .. } => Exit::Io,
+        StorageError::NotADirectory { .. } | StorageError::Foreign { .. } => Exit::Configuration,
+        StorageError::InUse { .. } => Exit::Busy,
+        StorageError::Newer { .. } => Exit::Data,
+        StorageError::NoStore { .. } => Exit::NoInput,
+        StorageError::Threads(_) => Exit::System,
+    }
+}
+
+fn exit_of_file(error: &io::Error, otherwise: Exit) -> Exit {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => otherwise,
     }
 }
 

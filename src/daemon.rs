@@ -1,5 +1,8 @@
 //! The running broker: builds every room from the configuration, and takes it down again.
 
+mod errands;
+mod store;
+
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
@@ -21,15 +24,22 @@ use crate::config::{
     SessionExpiryMax, SharingStrategy, StorageEngine, SysInterval, Warning,
 };
 use crate::metrics::Metrics;
-use crate::router::{OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
+use crate::router::{Courier, OutboundLimits, RetainedLimits, Router, RouterLimits, Strategy};
 use crate::server::{Entrance, Limiter, Server, Shared, Totals};
 use crate::session::{Features, Limits, QueueWhenFull};
-use crate::storage;
+use crate::storage::{Opened, StoreHandle};
 use crate::time::Now;
 use crate::transport::Door;
 
+pub use crate::storage::StorageError;
+
+use errands::Errands;
+
 /// How long clients may take to read what is left for them when the server stops.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the disk may take to keep what was submitted before it stops.
+const STORE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Files the process opens beside its connections: listeners, runtimes, logs, and those clients
 /// that are let in only to be told that there are enough.
@@ -48,18 +58,14 @@ pub enum DaemonError {
     Listen { listener: String, address: SocketAddr, source: io::Error },
     #[error("cannot check who connects to listener `{listener}`: {source}")]
     Engine { listener: String, source: EngineError },
-    #[error("{0}{cause}", cause = cause(.0))]
-    Storage(#[from] storage::StorageError),
     #[error("cannot start the workers: {0}")]
     Workers(io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+    #[error("{0}{cause}", cause = cause(.0))]
+    Storage(#[from] StorageError),
     #[error("cannot write where it listens to standard output: {0}")]
     Banner(io::Error),
-}
-
-fn cause(error: &dyn Error) -> String {
-    error.source().map_or_else(String::new, |source| format!(": {source}"))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -73,19 +79,24 @@ pub fn run(config: Config, warnings: &[Warning]) -> Result<(), DaemonError> {
     }
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(DaemonError::Workers)?;
-    let totals = runtime.block_on(serve(config))?.stop(PATIENCE);
+    let (server, store) = runtime.block_on(serve(config))?;
+    let totals = server.stop(PATIENCE);
+    store::close(store, STORE_PATIENCE);
     let Totals { publishes_received, publishes_sent, dropped, refused } = totals;
     tracing::info!(publishes_received, publishes_sent, dropped, refused, "stopped");
     Ok(())
 }
 
-/// Starts everything and serves until a signal says stop; the server that is then to be stopped.
-async fn serve(mut config: Config) -> Result<Server, DaemonError> {
+/// Starts everything and serves until a signal says stop; the server that is then to be stopped, and
+/// the store that is to be closed behind it.
+async fn serve(mut config: Config) -> Result<(Server, Option<Arc<StoreHandle>>), DaemonError> {
     let mut stop = [SignalKind::terminate(), SignalKind::interrupt()]
         .map(signal)
         .into_iter()
         .collect::<io::Result<Vec<_>>>()
         .map_err(DaemonError::Signals)?;
+    // Nobody may connect before everything is there that he left.
+    let Opened { journal, kept, control: store, .. } = store::open(&config)?;
     let entrances = open_entrances(&config)?;
     // The engines have made their keys; no password stays.
     config.forget_credentials();
@@ -93,10 +104,12 @@ async fn serve(mut config: Config) -> Result<Server, DaemonError> {
     let metrics = Arc::new(Metrics::new(config.workers.get()));
     let limits = router_limits(&config);
     let memory_max = limits.memory_bytes_max;
+    let router = Arc::new(Router::new(limits, journal, metrics));
     let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
-    let storage::Opened { journal, .. } = storage::open(&config.storage, &config.data_dir, now)?;
+    // The first worker's counters are this thread's until the workers start.
+    router.restore(&mut Courier::new(router.metrics().worker(0), now), kept);
     let shared = Shared {
-        router: Arc::new(Router::new(limits, journal, metrics)),
+        router: Arc::clone(&router),
         cluster: Cluster::Standalone(Standalone::default()),
         limiter: Limiter::new(connections_max),
         connect_bytes_max: config.limits.connect_bytes_max,
@@ -108,21 +121,21 @@ async fn serve(mut config: Config) -> Result<Server, DaemonError> {
         },
     };
     let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
+    let errands = store.clone().and_then(|it| Errands::open(&config.data_dir, it, router));
     print_banner(&config, &entrances).map_err(DaemonError::Banner)?;
     tracing::info!(workers = config.workers, connections_max, memory_max, "started");
-    let doors = entrances.into_iter().map(|(_, entrance)| server.serve(entrance)).collect();
-    let name = serve_until(doors, &mut stop).await;
+    let errands = errands.map(|errands| Box::pin(errands.run()) as Task<'_>);
+    let doors = entrances.into_iter().map(|(_, entrance)| Box::pin(server.serve(entrance)) as _);
+    let name = serve_until(doors.chain(errands).collect(), &mut stop).await;
     tracing::info!(signal = name, "stopping");
-    Ok(server)
+    Ok((server, store))
 }
 
+/// An accept loop.
+type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Runs the accept loops until one of the signals comes: its name.
-async fn serve_until<'a>(
-    doors: Vec<impl Future<Output = ()> + 'a>,
-    stop: &mut [Signal],
-) -> &'static str {
-    let mut doors: Vec<Pin<Box<dyn Future<Output = ()> + 'a>>> =
-        doors.into_iter().map(|door| Box::pin(door) as _).collect();
+async fn serve_until(mut doors: Vec<Task<'_>>, stop: &mut [Signal]) -> &'static str {
     poll_fn(|context| {
         for (signal, name) in stop.iter_mut().zip(["SIGTERM", "SIGINT"]) {
             if signal.poll_recv(context).is_ready() {
@@ -181,6 +194,10 @@ fn is_missing_ipv6(listener: &Listener, error: &io::Error) -> bool {
         && listener.address.ip().is_loopback()
         && (error.kind() == io::ErrorKind::AddrNotAvailable
             || error.raw_os_error() == Some(EAFNOSUPPORT))
+}
+
+fn cause(error: &dyn Error) -> String {
+    error.source().map_or_else(String::new, |source| format!(": {source}"))
 }
 
 fn explain(error: &io::Error) -> String {
@@ -319,7 +336,10 @@ fn print_banner(config: &Config, entrances: &[(SocketAddr, Entrance)]) -> io::Re
         )?;
     }
     match config.storage.engine {
-        StorageEngine::Fjall => writeln!(out, "  storing in {}", config.data_dir.display())?,
+        StorageEngine::Fjall => {
+            let (directory, sync) = (config.data_dir.display(), config.storage.sync);
+            writeln!(out, "  storing in {directory} (sync {})", store::sync_word(sync))?;
+        }
         StorageEngine::Memory => writeln!(
             out,
             "  storing in memory: sessions and retained messages are gone when dunlin stops"
