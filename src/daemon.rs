@@ -119,6 +119,7 @@ async fn serve(mut config: Config) -> Result<(Server, Option<Arc<StoreHandle>>),
             SysInterval::Never => None,
             SysInterval::Every(interval) => Some(interval),
         },
+        store: store.clone(),
     };
     let server = Server::start(shared, config.workers).map_err(DaemonError::Workers)?;
     let errands = store.clone().and_then(|it| Errands::open(&config.data_dir, it, router));

@@ -41,6 +41,7 @@ use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::router::Router;
 use crate::session::Features;
+use crate::storage::StoreHandle;
 use crate::transport::Door;
 
 pub use limiter::Limiter;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub stall_timeout: Duration,
     /// How often the server says something of itself; `None`: never.
     pub sys_interval: Option<Duration>,
+    /// Of which it then speaks, too.
+    pub store: Option<Arc<StoreHandle>>,
 }
 
 /// A listener that is open, whom it admits, and what they may use.

@@ -8,12 +8,15 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::load_averages::{LoadAverages, PERIODS};
 use super::session_task::TURN_DELIVERIES;
 use crate::metrics::Metrics;
 use crate::router::{Courier, GroupStatus, Router};
+use crate::storage::{StoreHandle, StoreStatus};
 use crate::topic::TopicName;
 
 /// What counts, from the metrics.
@@ -47,6 +50,22 @@ const NUMBERS: &[(&str, Figure)] = &[
     ("bytes/sent", bytes_sent),
 ];
 
+/// What counts, from a store.
+type StoreFigure = fn(&StoreStatus) -> &AtomicU64;
+
+/// Of a store, which Mosquitto has none of; `store/messages` is of all messages, in whatever store.
+const STORE: &[(&str, StoreFigure)] = &[
+    ("store/records/count", |store| &store.records),
+    ("store/disk/bytes", |store| &store.disk_bytes),
+    ("store/backlog/count", |store| &store.backlog_changes),
+    ("store/backlog/bytes", |store| &store.backlog_bytes),
+    ("store/commits/count", |store| &store.commits),
+    ("store/commits/longest/microseconds", |store| &store.longest_commit_microseconds),
+    ("store/failures/count", |store| &store.failures),
+    ("store/failing/since", |store| &store.failing_since),
+    ("store/damaged/count", |store| &store.damaged),
+];
+
 /// What has load averages; the name of the period follows.
 const LOADS: &[(&str, Figure)] = &[
     ("load/messages/received", packets_received),
@@ -68,6 +87,7 @@ pub(super) struct SysTopics {
     /// When the averages are taken next, and what changed is published.
     due: Instant,
     loads: LoadAverages,
+    store: Option<Arc<StoreHandle>>,
     state: State,
     topics: Vec<SysTopic>,
     /// Places in `topics` that are still to be published.
@@ -93,6 +113,7 @@ enum Source {
     Version,
     Uptime,
     Number(Figure),
+    Store(StoreFigure),
     /// The places of a count and of a period.
     Load(usize, usize),
     MemoryNow,
@@ -111,14 +132,15 @@ struct Memory {
 }
 
 impl SysTopics {
-    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+    pub(super) fn new(interval: Duration, now: Instant, store: Option<Arc<StoreHandle>>) -> Self {
         Self {
             interval,
             started: now,
             due: now + interval,
             loads: LoadAverages::new(LOADS.len(), now),
             state: State::Silent,
-            topics: topics(),
+            topics: topics(store.as_deref()),
+            store,
             changed: VecDeque::new(),
         }
     }
@@ -177,6 +199,10 @@ impl SysTopics {
                 }
                 Source::Uptime => Some(format!("{uptime} seconds")),
                 Source::Number(figure) => Some(figure(metrics).to_string()),
+                Source::Store(figure) => self
+                    .store
+                    .as_ref()
+                    .map(|store| figure(store.status()).load(Ordering::Relaxed).to_string()),
                 Source::Load(count, period) => {
                     Some(format!("{:.2}", self.loads.average(count, period)))
                 }
@@ -192,7 +218,7 @@ impl SysTopics {
     }
 }
 
-fn topics() -> Vec<SysTopic> {
+fn topics(store: Option<&StoreHandle>) -> Vec<SysTopic> {
     let first = [("version", Source::Version), ("uptime", Source::Uptime)];
     let last = [
         ("heap/current", Source::MemoryNow),
@@ -200,7 +226,9 @@ fn topics() -> Vec<SysTopic> {
         ("shared_subscriptions/lag", Source::Groups),
     ];
     let numbers = NUMBERS.iter().map(|(name, figure)| (*name, Source::Number(*figure)));
-    let plain = first.into_iter().chain(numbers).chain(last);
+    let store = store.into_iter().flat_map(|_| STORE);
+    let store = store.map(|(name, figure)| (*name, Source::Store(*figure)));
+    let plain = first.into_iter().chain(numbers).chain(store).chain(last);
     let plain = plain.map(|(name, source)| (name.to_owned(), source));
     let loads = LOADS.iter().enumerate().flat_map(|(count, (name, _))| {
         let periods = PERIODS.iter().enumerate();

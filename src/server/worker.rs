@@ -217,7 +217,8 @@ impl Worker {
     async fn run_schedule(self: Rc<Self>) {
         let started = Instant::now();
         let sys_interval = self.shared.sys_interval;
-        let mut sys_topics = sys_interval.map(|interval| SysTopics::new(interval, started));
+        let store = self.shared.store.clone();
+        let mut sys_topics = sys_interval.map(|interval| SysTopics::new(interval, started, store));
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
