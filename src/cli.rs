@@ -184,6 +184,9 @@ fn exit_of_command(error: &CommandError) -> Exit {
         }
         CommandError::Store(error) => {
             complain(&format_args!("dunlin store: {}", Chain(error)));
+            if let StoreError::Storage(StorageError::InUse { .. }) = error {
+                complain(&"stop that broker, or look at a backup: `dunlin store backup DIR`");
+            }
             exit_of_store(error)
         }
         // Whoever reads, for example `head`, has seen enough.
@@ -222,6 +225,8 @@ fn exit_of_bench(error: &BenchError) -> Exit {
 fn exit_of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Path { .. } => Exit::System,
+        StoreError::Storage(error) => exit_of_storage(error),
+        StoreError::Damaged { .. } => Exit::Data,
         StoreError::Ask(error) => match error {
             AskError::NoBroker { .. } | AskError::Stopped { .. } => Exit::Unavailable,
             AskError::Permission { .. } => Exit::Permission,

@@ -213,6 +213,8 @@ async fn what_is_no_command_is_refused_and_disturbs_nobody() {
 async fn a_line_that_never_ends_is_not_read_to_its_end() {
     let mut served = Served::start("endless", LONG);
     let mut client = served.connect();
+    client.set_write_timeout(Some(LONG)).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
     let mut said = client.try_clone().unwrap();
     // More than the kernel takes, so it ends with the broker's end of the stream.
     let writer = spawn_blocking(move || client.write_all(&vec![b'x'; 16 << 20]));
@@ -375,8 +377,10 @@ fn without_a_broker_there_the_error_says_where_it_looked() {
 #[test]
 fn the_help_of_each_action_fits_a_terminal_and_shows_examples() {
     let folder = Folder::new("help");
-    for arguments in [&["--help"][..], &["backup", "--help"], &["status", "--help"]] {
-        let (code, help, _) = store(arguments, &folder.0);
+    let actions = ["backup", "verify", "dump", "stats", "status"];
+    let each = actions.map(|action| vec![action, "--help"]);
+    for arguments in [vec!["--help"]].into_iter().chain(each) {
+        let (code, help, _) = store(&arguments, &folder.0);
 
         assert_eq!(code, Some(0));
         assert!(help.contains("dunlin store "), "{help}");

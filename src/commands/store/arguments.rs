@@ -7,16 +7,23 @@ use clap::{Args, Subcommand};
 use crate::config::Overrides;
 
 const EXAMPLES: &str = "\
-Examples:
-  dunlin store backup /srv/backup/today        a copy of the store of the running broker
+Examples, while the broker runs:
+  dunlin store backup /srv/backup/today        a copy of its store
   dunlin store status --data-dir /var/lib/dunlin
                                                how that broker and its store are doing
+
+While it is stopped, or of a backup:
+  dunlin store verify --data-dir /srv/backup/today
+                                               is everything there as it was written?
+  dunlin store stats                           how much of what there is
+  dunlin store dump --json | jq .              every record, a line each
 
 A backup is a data directory of its own: `dunlin --data-dir /srv/backup/today` serves it. The broker
 writes it, as its own user and where it runs: in a container, DIR is a path of the container.
 
-Exit codes: 69 no broker answers there, 73 the backup's directory is not empty or cannot be made,
-74 it could not be written, 75 something else has to end first, 77 not permitted.";
+Exit codes: 65 something is damaged, 66 there is no store, 69 no broker answers there, 73 the
+backup's directory is not empty or cannot be made, 74 it could not be written, 75 something else
+has to end first, such as a broker, 77 not permitted.";
 
 /// Look at what a broker keeps, and copy it
 #[derive(Debug, Args)]
@@ -39,6 +46,30 @@ pub(super) enum Action {
         #[command(flatten)]
         place: Place,
     },
+    /// Read all that a stopped broker has kept and tell what is damaged
+    ///
+    /// It changes nothing. The next start of the broker keeps what is sound.
+    #[command(after_help = OFFLINE)]
+    Verify {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show every record of a stopped broker's store, payloads included
+    #[command(after_help = OFFLINE)]
+    Dump {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Count what is in a stopped broker's store
+    #[command(after_help = OFFLINE)]
+    Stats {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        form: Form,
+    },
     /// How the running broker and its store are doing
     Status {
         #[command(flatten)]
@@ -51,6 +82,10 @@ pub(super) enum Action {
 const BACKUP: &str = "\
 Example, of a broker that was started with --config /etc/dunlin/dunlin.toml:
   dunlin store backup /srv/backup/today --config /etc/dunlin/dunlin.toml";
+
+const OFFLINE: &str = "\
+The broker has to be stopped: it alone may have its store open. Of a running one look at a backup:
+  dunlin store backup /tmp/copy && dunlin store stats --data-dir /tmp/copy";
 
 /// Where the data directory is named.
 #[derive(Debug, Args)]

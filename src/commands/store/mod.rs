@@ -1,6 +1,7 @@
-//! `dunlin store`: what a broker keeps, asked of the running one.
+//! `dunlin store`: what a broker keeps, asked of the running one or looked at while it is stopped.
 
 mod arguments;
+mod offline;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,6 +13,8 @@ use super::CommandError;
 use crate::config::Config;
 use crate::control::{self, Command, Figures};
 pub use crate::control::{AskError, Reason};
+use crate::storage::InspectError;
+pub use crate::storage::StorageError;
 use arguments::{Action, Form, Place};
 
 /// Why it did not do what it was asked for.
@@ -19,6 +22,10 @@ use arguments::{Action, Form, Place};
 pub enum StoreError {
     #[error(transparent)]
     Ask(#[from] AskError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{flaws} of {records} records or files are damaged")]
+    Damaged { flaws: u64, records: u64 },
     #[error("cannot make {} an absolute path", path.display())]
     Path { path: PathBuf, source: io::Error },
 }
@@ -40,6 +47,13 @@ pub fn run(
             let figures = control::ask(&data_dir, &command).map_err(StoreError::Ask)?;
             print(&figures, &Form { json: false }, output)?;
         }
+        Action::Verify { place } => offline::verify(&data_dir(&place, environment)?, output)?,
+        Action::Dump { place, form } => {
+            offline::dump(&data_dir(&place, environment)?, &form, output)?;
+        }
+        Action::Stats { place, form } => {
+            offline::stats(&data_dir(&place, environment)?, &form, output)?;
+        }
         Action::Status { place, form } => {
             let data_dir = data_dir(&place, environment)?;
             let figures = control::ask(&data_dir, &Command::Status).map_err(StoreError::Ask)?;
@@ -47,6 +61,14 @@ pub fn run(
         }
     }
     Ok(output.flush()?)
+}
+
+/// What happened to the output is nobody's fault here.
+fn parted(error: InspectError) -> CommandError {
+    match error {
+        InspectError::Storage(error) => StoreError::Storage(error).into(),
+        InspectError::Output(error) => CommandError::Output(error),
+    }
 }
 
 fn data_dir(
