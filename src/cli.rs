@@ -226,7 +226,7 @@ fn exit_of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Path { .. } => Exit::System,
         StoreError::Storage(error) => exit_of_storage(error),
-        StoreError::Damaged { .. } => Exit::Data,
+        StoreError::Damaged { .. } | StoreError::Unreadable(_) => Exit::Data,
         StoreError::Ask(error) => match error {
             AskError::NoBroker { .. } | AskError::Stopped { .. } => Exit::Unavailable,
             AskError::Permission { .. } => Exit::Permission,
@@ -282,7 +282,9 @@ fn exit_of_storage(error: &StorageError) -> Exit {
         StorageError::NotADirectory { .. } | StorageError::Foreign { .. } => Exit::Configuration,
         StorageError::InUse { .. } => Exit::Busy,
         StorageError::Newer { .. } => Exit::Data,
-        StorageError::NoStore { .. } => Exit::NoInput,
+        StorageError::Missing { .. } => Exit::NoInput,
+        StorageError::NotEmpty { .. } => Exit::CannotCreate,
+        StorageError::Closed => Exit::Unavailable,
         StorageError::Threads(_) => Exit::System,
     }
 }

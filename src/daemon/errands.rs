@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::control::{Answer, Command, Control, Figures, Reason, Refusal, Request};
 use crate::router::Router;
-use crate::storage::{BackupError, StorageError, StoreHandle};
+use crate::storage::{StorageError, StoreHandle};
 
 /// Commands that wait for the one before them, which takes no time; further ones are refused.
 const WAITING_MAX: usize = 8;
@@ -124,12 +124,11 @@ fn backed_up(store: &StoreHandle, directory: &Path) -> Answer {
     let began = Instant::now();
     let shown = directory.display();
     match store.backup(directory) {
-        Ok(copied) => {
-            tracing::info!(directory = %shown, bytes = copied.bytes, took = ?began.elapsed(), "backed up");
+        Ok(records) => {
+            tracing::info!(directory = %shown, records, took = ?began.elapsed(), "backed up");
             Ok(Figures::default()
                 .text("backed_up_to", shown.to_string())
-                .number("records", copied.records)
-                .number("bytes", copied.bytes))
+                .number("records", records as u64))
         }
         Err(error) => {
             let refusal = refusal(&error);
@@ -139,28 +138,25 @@ fn backed_up(store: &StoreHandle, directory: &Path) -> Answer {
     }
 }
 
-fn refusal(error: &BackupError) -> Refusal {
+fn refusal(error: &StorageError) -> Refusal {
     let reason = match error {
-        BackupError::NotEmpty { .. } | BackupError::Inside { .. } => Reason::CannotCreate,
-        BackupError::Interrupted => Reason::Busy,
-        BackupError::Source(_) => Reason::Io,
-        BackupError::Target(error) => match error {
-            StorageError::Create { source, .. } | StorageError::Unusable { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Reason::Permission
-            }
-            StorageError::Create { .. }
-            | StorageError::NotADirectory { .. }
-            | StorageError::InUse { .. }
-            | StorageError::NoStore { .. }
-            | StorageError::Newer { .. }
-            | StorageError::Foreign { .. } => Reason::CannotCreate,
-            StorageError::Unusable { .. }
-            | StorageError::Full { .. }
-            | StorageError::Engine { .. }
-            | StorageError::Threads(_) => Reason::Io,
-        },
+        StorageError::Create { source, .. } | StorageError::Unusable { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Reason::Permission
+        }
+        StorageError::Create { .. }
+        | StorageError::NotADirectory { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::InUse { .. }
+        | StorageError::Missing { .. }
+        | StorageError::Newer { .. }
+        | StorageError::Foreign { .. } => Reason::CannotCreate,
+        StorageError::Closed => Reason::Busy,
+        StorageError::Unusable { .. }
+        | StorageError::Full { .. }
+        | StorageError::Engine { .. }
+        | StorageError::Threads(_) => Reason::Io,
     };
     let mut message = error.to_string();
     let mut source = error.source();

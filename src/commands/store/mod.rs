@@ -13,7 +13,7 @@ use super::CommandError;
 use crate::config::Config;
 use crate::control::{self, Command, Figures};
 pub use crate::control::{AskError, Reason};
-use crate::storage::InspectError;
+use crate::storage::Problem;
 pub use crate::storage::StorageError;
 use arguments::{Action, Form, Place};
 
@@ -24,8 +24,10 @@ pub enum StoreError {
     Ask(#[from] AskError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("{flaws} of {records} records or files are damaged")]
-    Damaged { flaws: u64, records: u64 },
+    #[error("{problems} records or files are damaged")]
+    Damaged { problems: usize },
+    #[error("cannot read the store: {0}")]
+    Unreadable(Problem),
     #[error("cannot make {} an absolute path", path.display())]
     Path { path: PathBuf, source: io::Error },
 }
@@ -61,14 +63,6 @@ pub fn run(
         }
     }
     Ok(output.flush()?)
-}
-
-/// What happened to the output is nobody's fault here.
-fn parted(error: InspectError) -> CommandError {
-    match error {
-        InspectError::Storage(error) => StoreError::Storage(error).into(),
-        InspectError::Output(error) => CommandError::Output(error),
-    }
 }
 
 fn data_dir(

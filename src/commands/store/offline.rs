@@ -1,20 +1,24 @@
 //! What is done with the store of a broker that is stopped.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Form, StoreError, parted};
+use super::{Form, StoreError};
 use crate::commands::CommandError;
-use crate::storage::{self, Entry, FamilyStats, Stats};
+use crate::storage::{Dumped, FamilyStats, Offline, Problem, Stats};
 
 pub(super) fn verify(data_dir: &Path, output: &mut impl Write) -> Result<(), CommandError> {
-    let mut tell = |flaw: &storage::Flaw| writeln!(output, "{}: {}", flaw.place, flaw.what);
-    let verified = storage::verify(data_dir, &mut tell).map_err(parted)?;
-    let storage::Verified { records, flaws } = verified;
-    if flaws > 0 {
-        output.flush()?;
-        return Err(StoreError::Damaged { flaws, records }.into());
+    let (store, mut problems) = Offline::open(data_dir).map_err(StoreError::Storage)?;
+    problems.extend(store.verify());
+    for problem in &problems {
+        writeln!(output, "{problem}")?;
     }
+    if !problems.is_empty() {
+        output.flush()?;
+        return Err(StoreError::Damaged { problems: problems.len() }.into());
+    }
+    let Stats { families, .. } = store.stats().map_err(StoreError::Unreadable)?;
+    let records: u64 = families.iter().map(|family| family.records).sum();
     Ok(writeln!(output, "{}: ok, {records} records", data_dir.display())?)
 }
 
@@ -23,24 +27,20 @@ pub(super) fn dump(
     form: &Form,
     output: &mut impl Write,
 ) -> Result<(), CommandError> {
-    let mut show = |entry: Entry<'_>| {
-        let Entry { family, key, bytes, record } = entry;
-        let key = storage::hex(key);
-        if form.json {
-            let (what, text) = match record {
-                Ok(text) => ("record", text),
-                Err(why) => ("damaged", why),
+    let (store, _) = Offline::open(data_dir).map_err(StoreError::Storage)?;
+    let mut written: io::Result<()> = Ok(());
+    let dumped = store.dump(|record: Dumped| {
+        // After the first that could not be written nobody wants the others.
+        if written.is_ok() {
+            written = if form.json {
+                writeln!(output, "{}", record.to_json())
+            } else {
+                writeln!(output, "{record}")
             };
-            let line =
-                serde_json::json!({ "family": family, "key": key, "bytes": bytes, what: text });
-            return writeln!(output, "{line}");
         }
-        match record {
-            Ok(text) => writeln!(output, "{family}/{key}: {text}"),
-            Err(why) => writeln!(output, "{family}/{key}: damaged: {why}"),
-        }
-    };
-    storage::dump(data_dir, &mut show).map_err(parted)
+    });
+    written?;
+    Ok(dumped.map_err(StoreError::Unreadable)?)
 }
 
 pub(super) fn stats(
@@ -48,22 +48,26 @@ pub(super) fn stats(
     form: &Form,
     output: &mut impl Write,
 ) -> Result<(), CommandError> {
-    let Stats { schema, disk_bytes, families } =
-        storage::stats(data_dir).map_err(StoreError::Storage)?;
+    let (store, _) = Offline::open(data_dir).map_err(StoreError::Storage)?;
+    let Stats { families, disk_bytes, journals } =
+        store.stats().map_err(|problem: Problem| StoreError::Unreadable(problem))?;
     if form.json {
         let families: serde_json::Map<String, serde_json::Value> = families
             .iter()
-            .map(|FamilyStats { name, records, bytes }| {
-                ((*name).to_owned(), serde_json::json!({ "records": records, "bytes": bytes }))
+            .map(|FamilyStats { name, records, bytes, table_bytes }| {
+                let figures = serde_json::json!({
+                    "records": records, "bytes": bytes, "table_bytes": table_bytes,
+                });
+                ((*name).to_owned(), figures)
             })
             .collect();
         let line = serde_json::json!({
-            "schema": schema, "disk_bytes": disk_bytes, "families": families,
+            "disk_bytes": disk_bytes, "journals": journals, "families": families,
         });
         return Ok(writeln!(output, "{line}")?);
     }
-    writeln!(output, "schema {schema}, {disk_bytes} bytes on disk")?;
-    for FamilyStats { name, records, bytes } in families {
+    writeln!(output, "{disk_bytes} bytes on disk, {journals} journals")?;
+    for FamilyStats { name, records, bytes, .. } in families {
         writeln!(output, "{name:14}{records:>12} records{bytes:>16} bytes")?;
     }
     Ok(())
