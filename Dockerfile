@@ -4,6 +4,9 @@
 #   docker run -p 1883:1883 -v ./dunlin.toml:/etc/dunlin/dunlin.toml:ro dunlin
 #   docker run -p 1883:1883 -e DUNLIN_LISTENER__PUBLIC__ADDRESS=0.0.0.0:1883 \
 #              -e DUNLIN_LISTENER__PUBLIC__ANONYMOUS=true dunlin
+#
+# What survives a restart is in the volume /var/lib/dunlin: `-v dunlin-data:/var/lib/dunlin` names one
+# that outlives the container.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
