@@ -70,6 +70,7 @@ impl World {
             connect_timeout: PATIENCE,
             stall_timeout: PATIENCE,
             sys_interval: None,
+            store: None,
         };
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();

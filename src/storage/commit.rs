@@ -11,6 +11,7 @@
 //! ever dropped: what could not be written stays in the overlay and is written again, with what
 //! came meanwhile, as soon as the engine can be opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -97,7 +98,16 @@ impl Committer {
     }
 
     /// Keeps what is submitted until the store is closed.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        if catch_unwind(AssertUnwindSafe(|| self.keep())).is_err() {
+            // Nothing is kept any more, so nothing may be acknowledged either.
+            tracing::error!("the store's thread panicked: nothing is kept until a restart");
+            shared.begin_to_fail();
+        }
+    }
+
+    fn keep(mut self) {
         let run = if self.shared.sync == StorageSync::Always { Run::Synced } else { Run::Unsynced };
         self.state.keep_run(run);
         self.measure();
@@ -156,7 +166,7 @@ impl Committer {
     /// Folds all that waits. Whether the store is to be closed.
     fn gather(&mut self, patience: Duration) -> bool {
         let spare = std::mem::take(&mut self.spare);
-        let Waiting { mut changes, mut fetches, number, bytes, is_closing } =
+        let Waiting { mut changes, mut fetches, number, bytes, is_closing, .. } =
             self.shared.take(spare, patience);
         add(&self.shared.status.changes, changes.len());
         self.folded.number = number;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// The number given last.
     submitted: AtomicU64,
     failing: AtomicBool,
+    /// Changes that belong together leave no gap at which a commit group could end.
+    crowded: AtomicBool,
     wakers: Mutex<BTreeMap<u64, Vec<Waker>>>,
     /// Gone while it is opened again, and when the store is closed.
     pub(super) engine: RwLock<Option<Engine>>,
@@ -53,6 +55,10 @@ pub(super) struct Shared {
     pub(super) tidiness: Tidiness,
 }
 
+/// How long changes that belong together may follow each other without a gap before publishers have
+/// to wait for one.
+const TOGETHER_MAX: Duration = Duration::from_millis(5);
+
 /// What is submitted and not yet taken by the commit thread.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -62,6 +68,36 @@ pub(super) struct Waiting {
     pub(super) number: u64,
     pub(super) bytes: usize,
     pub(super) is_closing: bool,
+    /// How many are submitting what belongs together.
+    together: usize,
+    /// Where the first of them began: from here on nothing is taken before the last is done, since
+    /// who began meanwhile belongs to them too.
+    whole_from: Option<Whole>,
+}
+
+/// How far the changes were when something began that belongs together.
+#[derive(Clone, Copy)]
+struct Whole {
+    changes: usize,
+    bytes: usize,
+    number: u64,
+    since: Instant,
+}
+
+impl Waiting {
+    /// How many changes may be taken.
+    fn ready(&self) -> usize {
+        self.whole_from.map_or(self.changes.len(), |whole| whole.changes)
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.changes.is_empty() || !self.fetches.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        let nothing_to_read = self.fetches.is_empty() || self.whole_from.is_some();
+        self.ready() == 0 && nothing_to_read && !self.is_closing
+    }
 }
 
 impl Shared {
@@ -80,6 +116,7 @@ impl Shared {
             kept: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             wakers: Mutex::default(),
             engine: RwLock::new(Some(engine)),
             jobs: Jobs::default(),
@@ -116,7 +153,8 @@ impl Shared {
             return JournalState::Failing;
         }
         let status = &self.status;
-        if status.backlog_changes.load(Ordering::Relaxed) > BACKLOG_CHANGES_MAX
+        if self.crowded.load(Ordering::Acquire)
+            || status.backlog_changes.load(Ordering::Relaxed) > BACKLOG_CHANGES_MAX
             || status.backlog_bytes.load(Ordering::Relaxed) > BACKLOG_BYTES_MAX
         {
             return JournalState::Behind(CommitNumber(self.submitted.load(Ordering::Acquire)));
@@ -139,27 +177,69 @@ impl Shared {
         }
     }
 
-    /// Takes all that waits; waits for something, or for so long.
+    /// Takes all that waits and is whole; waits for something, or for so long.
     pub(super) fn take(&self, spare: Vec<Recorded>, patience: Duration) -> Waiting {
         let mut waiting = self.waiting.lock();
-        if waiting.changes.is_empty() && waiting.fetches.is_empty() && !waiting.is_closing {
-            self.bell.wait_for(&mut waiting, patience);
+        let deadline = Instant::now() + patience;
+        while waiting.is_idle() {
+            // Who submits together with others rings no bell when it takes too long.
+            let until = match waiting.whole_from {
+                Some(whole) if waiting.is_wanted() => whole.since + TOGETHER_MAX,
+                Some(_) | None => deadline,
+            };
+            let timed_out = self.bell.wait_until(&mut waiting, until.min(deadline)).timed_out();
+            if timed_out && until < deadline && waiting.is_idle() {
+                self.crowded.store(true, Ordering::Release);
+                self.bell.wait_until(&mut waiting, deadline);
+            }
+            if timed_out || Instant::now() >= deadline {
+                break;
+            }
         }
-        let Waiting { number, is_closing, bytes, .. } = *waiting;
-        waiting.bytes = 0;
-        Waiting {
-            changes: mem::replace(&mut waiting.changes, spare),
-            fetches: mem::take(&mut waiting.fetches),
-            number,
-            bytes,
-            is_closing,
+        let is_closing = waiting.is_closing;
+        let Some(whole) = waiting.whole_from else {
+            self.crowded.store(false, Ordering::Release);
+            let changes = mem::replace(&mut waiting.changes, spare);
+            let (fetches, bytes) = (mem::take(&mut waiting.fetches), mem::take(&mut waiting.bytes));
+            let number = waiting.number;
+            return Waiting { changes, fetches, number, bytes, is_closing, ..Waiting::default() };
+        };
+        let Whole { changes, bytes, number, .. } = whole;
+        let count = changes.min(waiting.changes.len());
+        let rest = waiting.changes.split_off(count);
+        let changes = mem::replace(&mut waiting.changes, rest);
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        waiting.whole_from = Some(Whole { changes: 0, bytes: 0, ..whole });
+        Waiting { changes, number, bytes, is_closing, ..Waiting::default() }
+    }
+
+    fn begin_together(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.together += 1;
+        if waiting.together == 1 {
+            waiting.whole_from = Some(Whole {
+                changes: waiting.changes.len(),
+                bytes: waiting.bytes,
+                number: waiting.number,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    fn end_together(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.together = waiting.together.saturating_sub(1);
+        if waiting.together == 0 {
+            waiting.whole_from = None;
+            drop(waiting);
+            self.bell.notify_one();
         }
     }
 
     /// Waits so long, or until the store is to be closed. What is submitted meanwhile stays.
     pub(super) fn pause(&self, length: Duration) -> bool {
         let mut waiting = self.waiting.lock();
-        let deadline = std::time::Instant::now() + length;
+        let deadline = Instant::now() + length;
         while !waiting.is_closing && !self.bell.wait_until(&mut waiting, deadline).timed_out() {}
         waiting.is_closing
     }
@@ -265,5 +345,14 @@ impl Journal for Durable {
         // Behind the changes before it: the commit thread passes it on when they can be read.
         self.shared.waiting.lock().fetches.push((fetch, reply));
         self.shared.bell.notify_one();
+    }
+
+    fn begin_together(&self) -> u64 {
+        self.shared.begin_together();
+        0
+    }
+
+    fn end_together(&self, _: u64) {
+        self.shared.end_together();
     }
 }

@@ -301,3 +301,64 @@ pub(super) fn replay<E: From<io::Error>>(
 fn family(keyspace: u64) -> Option<Family> {
     Family::ALL.get(usize::try_from(keyspace.checked_sub(1)?).ok()?).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn batch(sequence: u64, value: &[u8]) -> Vec<u8> {
+        let mut entry = vec![ITEM, VALUE, 0];
+        entry.extend_from_slice(&4_u64.to_le_bytes());
+        entry.extend_from_slice(&1_u16.to_le_bytes());
+        for _ in 0..2 {
+            entry.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+        }
+        entry.push(b'k');
+        entry.extend_from_slice(value);
+        let mut bytes = vec![START];
+        bytes.extend_from_slice(&1_u32.to_le_bytes());
+        bytes.extend_from_slice(&sequence.to_le_bytes());
+        bytes.extend_from_slice(&entry);
+        bytes.push(END);
+        bytes.extend_from_slice(&xxh3_64(&entry).to_le_bytes());
+        bytes.extend_from_slice(TRAILER);
+        bytes
+    }
+
+    #[test]
+    fn a_sequence_number_out_of_order_is_put_right() {
+        let path = std::env::temp_dir().join(format!("dunlin-journal-{}.jnl", std::process::id()));
+        let all: Vec<_> = [5, 1 << 60, 7, 2].iter().flat_map(|it| batch(*it, b"v")).collect();
+        fs::write(&path, all).unwrap();
+
+        let before = check(&path).unwrap();
+        let gaps = repair(&path).unwrap();
+        let after = check(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+
+        let sequences: Vec<_> = sound_batches(&bytes).map(|(_, batch)| batch.sequence).collect();
+        assert_eq!((before, after), (Soundness::Damaged, Soundness::Sound));
+        assert!(sequences.is_sorted() && sequences.len() == 4, "{sequences:?}");
+        assert!(gaps > 0);
+    }
+
+    proptest! {
+        #[test]
+        fn sound_batches_are_found_among_anything(
+            noise in vec(any::<u8>(), 0..200),
+            value in vec(any::<u8>(), 0..100),
+        ) {
+            let mut bytes = noise.clone();
+            let sound = batch(9, &value);
+            bytes.extend_from_slice(&sound);
+
+            let found: Vec<_> = sound_batches(&bytes).map(|(range, _)| range).collect();
+
+            prop_assert_eq!(found, vec![noise.len()..bytes.len()]);
+        }
+    }
+}

@@ -20,6 +20,9 @@ use super::load::{self, Loaded};
 use super::quarantine::Quarantine;
 use crate::time::Now;
 
+/// Too many open files, of the system and of the process. They have no name in `io::ErrorKind`.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 /// What a store is called while it is made, and one in which a family is read.
 const REBUILT: &str = "rebuilt";
 const SCRATCH: &str = "salvage";
@@ -53,8 +56,15 @@ pub(super) fn open(
     quarantine: &Quarantine,
     now: Now,
 ) -> Result<Open, StorageError> {
-    let of_the_machine =
-        |source| StorageError::Engine { path: directory.path().to_owned(), source };
+    let of_the_machine = |source| {
+        let path = directory.path().to_owned();
+        match source {
+            EngineError::Io(source) if EngineError::is_full_disk(&source) => {
+                StorageError::Full { path, source }
+            }
+            source => StorageError::Engine { path, source },
+        }
+    };
     let mut damage = Damage::default();
     let opened = prepare(&directory.store(), &mut damage)
         .map_err(EngineError::Io)
@@ -329,12 +339,14 @@ fn replay(journal: &Path, engine: &Engine, damage: &mut Damage) -> Result<(), En
 /// What no other store would change: the operator has to.
 pub(super) fn is_of_the_machine(error: &EngineError) -> bool {
     let EngineError::Io(error) = error else { return false };
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::OutOfMemory
-    )
+    let too_many_files = matches!(error.raw_os_error(), Some(ENFILE | EMFILE));
+    too_many_files
+        || matches!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::OutOfMemory
+        )
 }

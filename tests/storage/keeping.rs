@@ -1,10 +1,12 @@
 //! What is kept comes back after a restart, whether the store was closed or the process killed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dunlin::change::{Change, KeptStage, SessionExpiry};
 use dunlin::packet::QoS;
+use dunlin::storage::Offline;
 use dunlin::topic::TopicName;
 
 use crate::support::{
@@ -175,4 +177,49 @@ fn what_ended_does_not_come_back() {
 
     assert_eq!((report.sessions, report.records()), (1, 1));
     assert_eq!((again.records(), again.orphans, again.damaged), (1, 0, 0));
+}
+
+#[test]
+fn what_all_takers_acknowledge_within_a_group_is_never_written() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    store.keep(vec![begun("a"), begun("b")]);
+    let written = || store.control.status().bytes_written.load(Ordering::Relaxed);
+    let before = written();
+    let large = message("t", &"x".repeat(10_000));
+
+    store.keep(vec![
+        sent("a", None, 1, owed(&large)),
+        queued("b", 0, owed(&large)),
+        sent("b", Some(0), 1, owed(&large)),
+        completed("a", 1),
+        completed("b", 1),
+    ]);
+
+    assert!(written() - before < 100, "{} bytes", written() - before);
+}
+
+#[test]
+fn a_message_of_several_takers_is_written_once_and_goes_with_the_last() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let clients: Vec<_> = (0..100).map(|number| format!("c{number}")).collect();
+    store.keep(clients.iter().map(|client| begun(client)).collect());
+    let written = || store.control.status().bytes_written.load(Ordering::Relaxed);
+    let before = written();
+    let large = message("t", &"x".repeat(10_000));
+
+    store.keep(clients.iter().map(|client| queued(client, 0, owed(&large))).collect());
+    let once = written() - before;
+    store.keep(clients.iter().skip(1).map(|client| unqueued(client, 0)).collect());
+    let last = store.fetch("c0", 0, 0);
+    store.keep(vec![unqueued("c0", 0)]);
+    store.close();
+    let (offline, _) = Offline::open(folder.path()).unwrap();
+    let stats = offline.stats().unwrap();
+
+    assert!(once < 20_000, "{once} bytes");
+    assert_eq!(last[0].1.message.payload, large.payload);
+    let messages = stats.families.iter().find(|it| it.name == "messages").unwrap();
+    assert_eq!(messages.records, 0);
 }

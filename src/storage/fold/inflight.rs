@@ -110,11 +110,16 @@ impl State {
 
     pub(super) fn release(&mut self, number: SessionNumber, id: PacketId) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
-        let place = session.next_order();
         let Some(sent) = session.inflight.get_mut(id) else {
             self.unknown += 1;
             return;
         };
+        // It keeps its place: a PUBREC that comes again is not a new one.
+        if sent.body == Body::Released {
+            return;
+        }
+        session.record.last_sent.0 += 1;
+        let place = session.record.last_sent.0;
         let body = std::mem::replace(&mut sent.body, Body::Released);
         let record = OutgoingRecord { order: sent.order, stage: OutgoingStage::Released { place } };
         self.overlay.put(Key::Outgoing(number, id), Value::Outgoing(record), InStore::Yes);

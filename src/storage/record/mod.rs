@@ -10,6 +10,8 @@
 
 mod message;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
