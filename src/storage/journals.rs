@@ -21,6 +21,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::keys::Family;
 
+/// What a journal is called when there is no other.
+pub(super) const FIRST: &str = "0.jnl";
+
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;

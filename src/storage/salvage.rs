@@ -128,7 +128,15 @@ pub(super) fn prepare(store: &Path, damage: &mut Damage) -> io::Result<()> {
     if !store.exists() {
         return Ok(());
     }
-    for journal in journals::journals(store)? {
+    let all = journals::journals(store)?;
+    if all.is_empty() {
+        // Without any the engine takes a store for new and reads nothing of its tables; with an
+        // empty one it looks how far they are.
+        damage.gaps += 1;
+        tracing::error!(store = %store.display(), "the journal of the store is missing");
+        fs::File::create_new(store.join(journals::FIRST))?.sync_all()?;
+    }
+    for journal in all {
         match journals::check(&journal)? {
             Soundness::Sound => {}
             Soundness::CutOff(sound) => {

@@ -129,6 +129,35 @@ fn a_damaged_group_in_a_journal_costs_no_other() {
 }
 
 #[test]
+fn a_damaged_block_of_a_table_costs_what_is_in_it() {
+    let original = filled();
+    // Long ago written into tables, so that no journal has it any more.
+    fs::remove_file(original.path().join("store/0.jnl")).unwrap();
+    let whole = Store::open(&original.copy());
+    let all: usize = whole.kept.sessions.iter().map(|it| it.queue.len()).sum();
+    assert_eq!(all, 120);
+    let mut tables = Vec::new();
+    files(&original.path().join("store/keyspaces/4/tables"), &mut tables);
+    for place in [1, 4, 7] {
+        let copy = original.copy();
+        let table = copy.path().join(tables[0].strip_prefix(original.path()).unwrap());
+        let mut bytes = fs::read(&table).unwrap();
+        let at = bytes.len() * place / 10;
+        bytes[at] ^= 1;
+        fs::write(&table, bytes).unwrap();
+
+        let store = Store::open(&copy);
+
+        // What is written now is newer than what was there.
+        store.keep(vec![crate::support::ended("a"), begun("a")]);
+        let left: usize = store.kept.sessions.iter().map(|it| it.queue.len()).sum();
+        assert!(left < all && left > all * 3 / 4, "{left} of {all} at {place} tenths");
+        assert!(store.report.damage.gaps > 0);
+        assert_eq!(store.kept.sessions.len(), 3);
+    }
+}
+
+#[test]
 fn a_group_that_was_being_written_is_cut_off() {
     let folder = Folder::new();
     let store = Store::open(&folder);

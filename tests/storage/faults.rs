@@ -1,8 +1,8 @@
 //! What follows when writing or syncing fails: nothing submitted is dropped, and whoever waits is
 //! told.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Wake, Waker};
 
 use dunlin::change::{CommitNumber, JournalState};
@@ -75,59 +75,84 @@ fn waiters_are_woken_once_and_only_for_their_number() {
     let folder = Folder::new();
     let store = Store::open(&folder);
     let (waker, woken) = told();
-    let first = store.submit(vec![begun("a")]);
-    store.journal.wake_when_kept(first, &waker);
-    store.journal.wake_when_kept(first, &waker);
-    woken.recv().unwrap();
+    let (first, second) = (CommitNumber(1), CommitNumber(2));
     let (other, others_woken) = told();
-    store.journal.wake_when_kept(CommitNumber(first.0 + 1), &other);
+    // Asked for twice, and before there is anything to wait for.
+    store.journal.wake_when_kept(first, &waker);
+    store.journal.wake_when_kept(first, &waker);
+    store.journal.wake_when_kept(second, &other);
 
+    let number = store.submit(vec![begun("a")]);
+    woken.recv().unwrap();
+    let early = others_woken.try_recv();
     store.keep(vec![begun("b")]);
-
     others_woken.recv().unwrap();
+
+    assert_eq!(number, first);
+    assert!(early.is_err());
     assert!(woken.try_recv().is_err());
-    assert_eq!(first, CommitNumber(1));
+}
+
+/// Keeps the store's thread from going on until it is told to.
+struct Held {
+    arrived: mpsc::SyncSender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Wake for Held {
+    fn wake(self: Arc<Self>) {
+        self.arrived.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+    }
+}
+
+/// A store with one Session whose thread is held, and what lets it go on.
+fn held(folder: &Folder) -> (Store, mpsc::Sender<()>) {
+    let store = Store::open(folder);
+    let (arrived, arrival) = mpsc::sync_channel(1);
+    let (sender, go_on) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Held { arrived, go_on: Mutex::new(go_on) }));
+    store.journal.wake_when_kept(CommitNumber(1), &waker);
+    store.submit(vec![begun("c")]);
+    arrival.recv().unwrap();
+    (store, sender)
 }
 
 #[test]
 fn a_store_that_cannot_keep_up_says_until_when_to_wait() {
     let folder = Folder::new();
-    let store = Store::open(&folder);
-    // Nothing is written while it fails, so that the backlog grows as it would behind a slow disk.
-    store.control.inject(Fault::Open);
-    let (waker, woken) = told();
-    let begun = store.submit(vec![begun("c")]);
-    store.journal.wake_when_kept(begun, &waker);
-    woken.recv().unwrap();
+    let (store, go_on) = held(&folder);
     let small = message("t", "x");
-    for position in 0..=BACKLOG_CHANGES_MAX {
-        store.submit(vec![queued("c", position, owed(&small))]);
+    let mut last = CommitNumber::NONE;
+    for position in 0..BACKLOG_CHANGES_MAX {
+        last = store.submit(vec![queued("c", position, owed(&small))]);
     }
-    let status = store.control.status();
-    let backlog = status.backlog_changes.load(std::sync::atomic::Ordering::Relaxed);
 
-    store.control.inject(Fault::None);
-    let last = store.submit(vec![queued("c", u64::MAX, owed(&small))]);
-    store.wait_for_mended(last);
+    let full = store.journal.state();
+    let number = store.submit(vec![queued("c", BACKLOG_CHANGES_MAX, owed(&small))]);
+    let above = store.journal.state();
+    go_on.send(()).unwrap();
+    store.wait_for(number);
 
-    assert!(backlog > BACKLOG_CHANGES_MAX);
+    assert_eq!(full, JournalState::Keeping, "{last:?}");
+    assert_eq!(above, JournalState::Behind(number));
     assert_eq!(store.journal.state(), JournalState::Keeping);
-    assert_eq!(status.backlog_changes.load(std::sync::atomic::Ordering::Relaxed), 0);
-    assert_eq!(status.backlog_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
+    let status = store.control.status();
+    assert_eq!(status.backlog_changes.load(Ordering::Relaxed), 0);
+    assert_eq!(status.backlog_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn a_group_of_large_messages_puts_the_store_behind() {
+fn large_messages_put_the_store_behind() {
     let folder = Folder::new();
-    let store = Store::open(&folder);
+    let (store, go_on) = held(&folder);
     let large = message("t", &"x".repeat(1 << 20));
-    let mut changes = vec![begun("c")];
-    for position in 0..=BACKLOG_BYTES_MAX >> 20 {
-        changes.push(queued("c", position, owed(&large)));
-    }
+    let positions = 0..=BACKLOG_BYTES_MAX >> 20;
+    let changes = positions.map(|position| queued("c", position, owed(&large))).collect();
 
     let number = store.submit(changes);
     let state = store.journal.state();
+    go_on.send(()).unwrap();
     store.wait_for(number);
 
     assert_eq!(state, JournalState::Behind(number));

@@ -266,7 +266,13 @@ fn seen(store: &Store) -> Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        max_shrink_iters: 400,
+        // What failed is printed, and nothing is written into the sources.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_store_that_is_opened_again_has_what_the_model_has(steps in steps()) {

@@ -73,7 +73,7 @@ impl Offline {
         let problems = journal_problems(&directory.store())
             .map_err(|source| engine_error(&directory, source.into()))?;
         // To open a store is to cut its journals off where they cannot be read.
-        if problems.iter().any(|problem| problem.what == DAMAGED) {
+        if problems.iter().any(|problem| [DAMAGED, MISSING].contains(&&*problem.what)) {
             let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
             return Ok((
                 Self { directory, engine: None, clock: Clock::resume(None, now) },
@@ -177,9 +177,16 @@ impl Drop for Offline {
 
 const DAMAGED: &str = "damaged in the middle; the next start keeps what is sound";
 
+const MISSING: &str = "missing; the next start goes on with what is in tables";
+
 fn journal_problems(store: &Path) -> std::io::Result<Vec<Problem>> {
     let mut problems = Vec::new();
-    for journal in journals::journals(store)? {
+    let all = journals::journals(store)?;
+    if all.is_empty() {
+        let place = store.join(journals::FIRST).display().to_string();
+        problems.push(Problem { place, key: None, what: MISSING.to_owned() });
+    }
+    for journal in all {
         let what = match journals::check(&journal)? {
             Soundness::Sound => continue,
             Soundness::CutOff(sound) => {
