@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dunlin::change::{Change, KeptStage, SessionExpiry};
+use dunlin::change::{Change, JournalState, KeptStage, SessionExpiry, Together};
 use dunlin::packet::QoS;
 use dunlin::storage::Offline;
 use dunlin::topic::TopicName;
@@ -222,4 +222,86 @@ fn a_message_of_several_takers_is_written_once_and_goes_with_the_last() {
     assert_eq!(last[0].1.message.payload, large.payload);
     let messages = stats.families.iter().find(|it| it.name == "messages").unwrap();
     assert_eq!(messages.records, 0);
+}
+
+fn received(client: &str, packet_id: u16) -> Change {
+    Change::Received { client_id: client_id(client), id: id(packet_id) }
+}
+
+// A QoS 2 PUBLISH that came in, and who owes it: they are submitted under two locks.
+#[test]
+fn what_belongs_together_is_kept_at_once_or_not_at_all() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    store.keep(vec![begun("c")]);
+    let together = Together::begin(&*store.journal);
+    let first = store.submit(vec![received("c", 9)]);
+    // The commit thread has looked for long enough, and found nowhere to end a group.
+    while !matches!(store.journal.state(), JournalState::Behind(_)) {
+        std::thread::yield_now();
+    }
+    assert!(store.journal.kept() < first);
+    let killed = folder.copy();
+    // Somebody else's, which began meanwhile and is not done when the first is.
+    let others = Together::begin(&*store.journal);
+    let second = store.submit(vec![queued("c", 0, owed(&message("t", "x")))]);
+    drop(together);
+    assert!(store.journal.kept() < first);
+    drop(others);
+    store.wait_for(second);
+    assert_eq!(store.journal.state(), JournalState::Keeping);
+    store.close();
+
+    let (killed, whole) = (Store::open(&killed), Store::open(&folder));
+
+    let (before, after) = (killed.session("c"), whole.session("c"));
+    assert_eq!((before.received.len(), before.queue.len()), (0, 0));
+    assert_eq!((after.received.len(), after.queue.len()), (1, 1));
+}
+
+#[test]
+fn what_is_submitted_before_something_that_belongs_together_waits_for_none_of_it() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let before = store.submit(vec![begun("c")]);
+
+    let together = Together::begin(&*store.journal);
+    let after = store.submit(vec![received("c", 9)]);
+    store.wait_for(before);
+
+    assert!(store.journal.kept() < after);
+    drop(together);
+    store.wait_for(after);
+}
+
+// The order of the PUBRELs is that of the PUBRECs, and not of those that came again [MQTT-4.6.0-4].
+#[test]
+fn a_message_that_is_released_again_keeps_its_place() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    let both = message("t", "x");
+    store.keep(vec![
+        begun("c"),
+        sent("c", None, 1, owed(&both)),
+        sent("c", None, 2, owed(&both)),
+        released("c", 1),
+        released("c", 2),
+        released("c", 1),
+    ]);
+    store.close();
+
+    let store = Store::open(&folder);
+
+    let places: Vec<_> = store
+        .session("c")
+        .inflight
+        .iter()
+        .map(|inflight| match inflight.stage {
+            KeptStage::Released { place } => (inflight.id, place),
+            KeptStage::Published(_) => panic!("{inflight:?}"),
+        })
+        .collect();
+    let [(first, early), (second, late)] = places[..] else { panic!("{places:?}") };
+    assert_eq!([first, second], [id(1), id(2)]);
+    assert!(early < late, "{places:?}");
 }

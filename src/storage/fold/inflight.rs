@@ -115,7 +115,7 @@ impl State {
             return;
         };
         // It keeps its place: a PUBREC that comes again is not a new one.
-        if sent.body == Body::Released {
+        if matches!(sent.body, Body::Released) {
             return;
         }
         session.record.last_sent.0 += 1;
