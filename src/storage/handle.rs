@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
@@ -81,8 +81,12 @@ impl Threads {
     fn end(&self) {
         self.shared.close();
         for handle in self.handles.lock().drain(..) {
-            // One that panicked has said so.
-            let _ = handle.join();
+            // What replies to a fetch may be the last that had the store, and then this runs on a
+            // thread of the store, which cannot wait for itself.
+            if handle.thread().id() != thread::current().id() {
+                // One that panicked has said so.
+                let _ = handle.join();
+            }
         }
         self.directory.lock().take();
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Wake, Waker};
 
-use dunlin::change::{CommitNumber, JournalState};
+use dunlin::change::{CommitNumber, Fetch, JournalState};
 use dunlin::config::StorageSync;
 use dunlin::storage::{BACKLOG_BYTES_MAX, BACKLOG_CHANGES_MAX, Fault};
 
@@ -208,4 +208,27 @@ fn a_second_broker_is_refused() {
     assert!(error.err().unwrap().to_string().contains("in use by another dunlin"));
     store.close();
     Store::open(&folder);
+}
+
+#[test]
+fn a_reply_may_be_the_last_that_has_the_store() {
+    let folder = Folder::new();
+    let Store { journal, control, .. } = Store::open(&folder);
+    drop(control);
+    let (sender, receiver) = mpsc::channel();
+    let fetch = Fetch { client_id: crate::support::client_id("c"), first: 0, last: 0 };
+    let (own, (go_on, held)) = (Arc::clone(&journal), mpsc::channel::<()>());
+
+    journal.fetch(
+        fetch,
+        Box::new(move |_| {
+            held.recv().unwrap();
+            drop(own);
+            sender.send(()).unwrap();
+        }),
+    );
+    drop(journal);
+    go_on.send(()).unwrap();
+
+    receiver.recv().unwrap();
 }
