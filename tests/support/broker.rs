@@ -1,12 +1,14 @@
 //! The real binary as a child process: started on a free port, ended by its own handle.
 
+#![allow(dead_code, reason = "no test starts it in every way")]
+
 use std::{
     collections::HashMap,
-    fs,
+    fmt, fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -46,7 +48,6 @@ impl Broker {
 
     /// The same by a command that names the binary and may say more about its process.
     pub(crate) fn start_by(mut command: Command, configuration: &str) -> Self {
-        raise_open_file_limit();
         let folder = Folder::new();
         command.arg("--memory").current_dir(&folder.path);
         if !configuration.contains("[[listener]]") {
@@ -57,6 +58,12 @@ impl Broker {
             fs::write(&file, configuration).expect("the configuration is written");
             command.arg("--config").arg(&file);
         }
+        Self::launch(command, folder).unwrap_or_else(|failed| panic!("{failed}"))
+    }
+
+    /// Starts what the command says; `folder` is removed with the broker.
+    pub(crate) fn launch(mut command: Command, folder: Folder) -> Result<Self, NotStarted> {
+        raise_open_file_limit();
         let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -74,11 +81,28 @@ impl Broker {
         ];
         let Ok(address) = address.recv_timeout(PATIENCE) else {
             let _ = process.kill();
-            let status = process.wait();
-            let text = log.lock().map(|text| text.clone()).unwrap_or_default();
-            panic!("no line `listening on ADDRESS` from the broker ({status:?}):\n{text}");
+            let status = process.wait().expect("a process of ours");
+            for reader in readers {
+                let _ = reader.join();
+            }
+            let log = log.lock().map(|text| text.clone()).unwrap_or_default();
+            return Err(NotStarted { status, log });
         };
-        Self { address, process, log, readers, folder }
+        Ok(Self { address, process, log, readers, folder })
+    }
+}
+
+/// A process that ended, or was ended, before it said where it listens.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, log } = self;
+        write!(to, "no line `listening on ADDRESS` from the broker ({status}):\n{log}")
     }
 }
 
