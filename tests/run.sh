@@ -2,7 +2,7 @@
 # Everything that must be green: installs what the tests need, then format, lints and all tests.
 # Works from any folder, on a bare Debian with Rust; only what is missing is installed.
 # `tests/run.sh long` then breaks the code in every way cargo-mutants knows, to see whether a test
-# notices, and runs the simulation with 10,000 seeds.
+# notices, runs the simulation with 10,000 seeds, and kills and starves the broker many times more.
 set -euo pipefail
 
 readonly root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -10,6 +10,7 @@ readonly tools="${CARGO_TARGET_DIR:-$root/target}/test-tools"
 readonly form="${1:-short}"
 readonly cargo_mutants_version=27.1.0
 readonly simulation_seeds=10000
+readonly durability_rounds=100
 readonly open_files_wanted=20000
 
 case "$form" in
@@ -113,6 +114,11 @@ install_tools() {
     need mosquitto_sub mosquitto-clients
     cc -E - <<<'#include <MQTTClient.h>' >/dev/null 2>&1 || apt_install "Paho for C" libpaho-mqtt-dev
     need python3 python3
+    # Some tests make and mount file systems of their own, if root runs them.
+    if [ "$(id -u)" -eq 0 ]; then
+        need mkfs.ext4 e2fsprogs
+        need mount mount
+    fi
     command -v node >/dev/null || apt_install node nodejs npm
     need npm npm
     command -v cargo >/dev/null || fail "cargo is missing: install Rust with rustup"
@@ -171,4 +177,7 @@ if [ "$form" = long ]; then
     stage mutants limited tests/mutants/run.py
     export DUNLIN_SIMULATION_SEEDS=$simulation_seeds
     stage simulation limited cargo test --locked --release --test simulation
+    export DUNLIN_DURABILITY_ROUNDS=$durability_rounds
+    stage durability limited cargo test --locked --release --test durability -- --nocapture \
+        --test-threads=1
 fi
