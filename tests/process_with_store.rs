@@ -50,7 +50,7 @@ impl Folder {
         for name in inherited.filter(|name| name.to_string_lossy().starts_with("DUNLIN_")) {
             command.env_remove(name);
         }
-        command.env("DUNLIN_STORAGE__ENGINE", "fjall").current_dir(&self.0);
+        command.current_dir(&self.0);
         command
     }
 

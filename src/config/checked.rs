@@ -370,7 +370,7 @@ impl Default for Features {
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            engine: StorageEngine::Memory,
+            engine: StorageEngine::Fjall,
             sync: StorageSync::Always,
             sync_interval: Duration::from_secs(1),
         }

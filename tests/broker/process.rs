@@ -215,7 +215,7 @@ fn banner(configuration: &str) -> String {
     fs::write(folder.path.join("dunlin.toml"), configuration)
         .expect("the configuration is written");
     let mut process = program()
-        .args(["--config", "dunlin.toml"])
+        .args(["--memory", "--config", "dunlin.toml"])
         .current_dir(&folder.path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
