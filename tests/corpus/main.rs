@@ -22,7 +22,6 @@
 )]
 
 #[path = "../support/broker.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
 mod broker;
 #[path = "../support/connect.rs"]
 mod connect;
