@@ -283,7 +283,7 @@ fn exit_of_storage(error: &StorageError) -> Exit {
         StorageError::InUse { .. } => Exit::Busy,
         StorageError::Newer { .. } => Exit::Data,
         StorageError::Missing { .. } => Exit::NoInput,
-        StorageError::NotEmpty { .. } => Exit::CannotCreate,
+        StorageError::NotEmpty { .. } | StorageError::Inside { .. } => Exit::CannotCreate,
         StorageError::Closed => Exit::Unavailable,
         StorageError::Threads(_) => Exit::System,
     }

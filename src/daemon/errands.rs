@@ -148,6 +148,7 @@ fn refusal(error: &StorageError) -> Refusal {
         StorageError::Create { .. }
         | StorageError::NotADirectory { .. }
         | StorageError::NotEmpty { .. }
+        | StorageError::Inside { .. }
         | StorageError::InUse { .. }
         | StorageError::Missing { .. }
         | StorageError::Newer { .. }

@@ -14,6 +14,9 @@ const COPIED_AT_ONCE: usize = 1_024;
 pub(super) fn copy(shared: &Shared, to: &Path) -> Result<usize, StorageError> {
     let slot = shared.engine.read();
     let engine = slot.as_ref().ok_or(StorageError::Closed)?;
+    if is_inside(to, &shared.path) {
+        return Err(StorageError::Inside { path: to.to_owned() });
+    }
     let directory = Directory::take_empty(to)?;
     let of = |source| StorageError::Engine { path: to.to_owned(), source };
     let into = Engine::open(&directory.store()).map_err(of)?;
@@ -24,6 +27,15 @@ pub(super) fn copy(shared: &Shared, to: &Path) -> Result<usize, StorageError> {
         Ok(None) => Err(StorageError::Closed),
         Err(source) => Err(of(source)),
     }
+}
+
+/// Whether it would lie in the data directory of the store, where the next start took it for a file
+/// of somebody else's.
+fn is_inside(to: &Path, store: &Path) -> bool {
+    let data_dir = store.parent().and_then(|path| path.canonicalize().ok());
+    // It need not be there yet, but what it is made in is.
+    let place = to.ancestors().find_map(|path| path.canonicalize().ok());
+    place.zip(data_dir).is_some_and(|(place, data_dir)| place.starts_with(data_dir))
 }
 
 /// `None` if the store begins to fail: it has to be closed to go on, and this is in the way.

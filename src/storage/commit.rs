@@ -253,25 +253,29 @@ impl Committer {
 
     fn measure(&mut self) {
         self.measured = Instant::now();
-        self.is_untidy = self.shared.tidiness.look();
+        let slot = self.shared.engine.read();
+        let table_bytes = |family| {
+            let bytes = slot.as_ref().and_then(|engine| engine.table_bytes(family).ok());
+            bytes.unwrap_or_default()
+        };
+        self.is_untidy = self.shared.tidiness.look(table_bytes);
         let live = self.shared.tidiness.live();
         self.shared.status.records.store(live, Ordering::Relaxed);
-        if let Some(engine) = self.shared.engine.read().as_ref()
-            && let Ok(bytes) = engine.disk_bytes()
-        {
+        if let Some(bytes) = slot.as_ref().and_then(|engine| engine.disk_bytes().ok()) {
             self.shared.status.disk_bytes.store(bytes, Ordering::Relaxed);
         }
     }
 
     /// Opens the engine again and again until what is folded is kept.
     fn recover(&mut self, failure: Failure) -> Recovered {
-        self.shared.begin_to_fail();
         self.failures.push(Instant::now());
         let (error, mut rewrite) = match failure {
             Failure::Write(error) => (error, false),
             Failure::Sync(error) => (error, true),
         };
+        // The log says why before a client is told.
         report(&error);
+        self.shared.begin_to_fail();
         let mut delay = RETRY_FIRST;
         loop {
             self.state.not_written();

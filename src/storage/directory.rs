@@ -55,6 +55,8 @@ pub enum StorageError {
     Missing { path: PathBuf },
     #[error("{path} is not empty; a backup goes into a directory that is empty or not there yet")]
     NotEmpty { path: PathBuf },
+    #[error("{path} is in the data directory; a backup goes elsewhere, best to another disk")]
+    Inside { path: PathBuf },
     #[error("the store is closed, or cannot be written right now")]
     Closed,
     #[error("the store in {path} cannot be used")]

@@ -137,6 +137,11 @@ pub(super) fn prepare(store: &Path, damage: &mut Damage) -> io::Result<()> {
         fs::File::create_new(store.join(journals::FIRST))?.sync_all()?;
     }
     for journal in all {
+        if fs::metadata(&journal)?.len() == 0 {
+            // The engine makes them large and the store writes to them at once.
+            damage.gaps += 1;
+            tracing::error!(journal = %journal.display(), "a journal of the store is empty: what it had is gone");
+        }
         match journals::check(&journal)? {
             Soundness::Sound => {}
             Soundness::CutOff(sound) => {

@@ -79,7 +79,7 @@ impl Tidiness {
     }
 
     /// Looks for what is worth a compaction now that it is quiet. Whether there is more to look for.
-    pub(super) fn look(&self) -> bool {
+    pub(super) fn look(&self, table_bytes: impl Fn(Family) -> u64) -> bool {
         let mut is_untidy = false;
         for ((family, live), (dead, seen)) in
             Family::ALL.into_iter().zip(&self.live).zip(self.dead.iter().zip(&self.seen))
@@ -87,7 +87,11 @@ impl Tidiness {
             let (live, dead) = (live.load(Ordering::Relaxed), dead.load(Ordering::Relaxed));
             let seen = seen.swap(dead, Ordering::Relaxed);
             let is_half = dead >= u64::try_from(live).unwrap_or_default();
-            if dead < DEAD_MIN_QUIET || !is_half || !FLEETING.contains(&family) {
+            if dead == 0 || !is_half || !FLEETING.contains(&family) {
+                continue;
+            }
+            // Few records may be large ones.
+            if dead < DEAD_MIN_QUIET && table_bytes(family) < TABLES_SPARE_BYTES {
                 continue;
             }
             if dead.saturating_sub(seen) < QUIET {

@@ -96,14 +96,23 @@ async fn a_kill_under_off_loses_messages_and_the_checker_sees_it() {
     panic!("twenty rounds under `off` lost nothing that the checker sees");
 }
 
+/// Of which kinds depends on the moment.
 #[tokio::test]
 async fn a_kill_of_a_broker_in_memory_loses_everything_and_the_checker_sees_it() {
-    let faults = kill_rounds(Sync::Memory, 1, 300).await;
-
-    assert!(faults.iter().any(|fault| matches!(fault, Fault::SessionLost { .. })));
-    assert!(faults.iter().any(|fault| matches!(fault, Fault::Retained { .. })));
-    assert!(faults.iter().any(|fault| matches!(fault, Fault::Subscription { .. })));
-    assert!(faults.iter().any(|fault| matches!(fault, Fault::Lost { .. })));
+    let kinds: [fn(&Fault) -> bool; 4] = [
+        |fault| matches!(fault, Fault::SessionLost { .. }),
+        |fault| matches!(fault, Fault::Retained { .. }),
+        |fault| matches!(fault, Fault::Subscription { .. }),
+        |fault| matches!(fault, Fault::Lost { .. }),
+    ];
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        seen.extend(kill_rounds(Sync::Memory, 1, 300).await);
+        if kinds.iter().all(|kind| seen.iter().any(kind)) {
+            return;
+        }
+    }
+    panic!("ten kills of a broker in memory did not lose all kinds: {}", Report(&seen));
 }
 
 fn is_loss(fault: &Fault) -> bool {

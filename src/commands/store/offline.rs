@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Form, StoreError};
 use crate::commands::CommandError;
-use crate::storage::{Dumped, FamilyStats, Offline, Problem, Stats};
+use crate::storage::{Dumped, FamilyStats, Offline, Problem, SCHEMA, Stats};
 
 pub(super) fn verify(data_dir: &Path, output: &mut impl Write) -> Result<(), CommandError> {
     let (store, mut problems) = Offline::open(data_dir).map_err(StoreError::Storage)?;
@@ -62,7 +62,7 @@ pub(super) fn stats(
             })
             .collect();
         let line = serde_json::json!({
-            "disk_bytes": disk_bytes, "journals": journals, "families": families,
+            "schema": SCHEMA, "disk_bytes": disk_bytes, "journals": journals, "families": families,
         });
         return Ok(writeln!(output, "{line}")?);
     }

@@ -74,16 +74,21 @@ impl Offline {
             .map_err(|source| engine_error(&directory, source.into()))?;
         // To open a store is to cut its journals off where they cannot be read.
         if problems.iter().any(|problem| [DAMAGED, MISSING].contains(&&*problem.what)) {
-            let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
-            return Ok((
-                Self { directory, engine: None, clock: Clock::resume(None, now) },
-                problems,
-            ));
+            return Ok((Self::unopened(directory), problems));
         }
-        let engine =
-            Engine::open(&directory.store()).map_err(|source| engine_error(&directory, source))?;
+        let engine = match Engine::open(&directory.store()) {
+            Ok(engine) => engine,
+            // What was found is why; the next start puts it in order.
+            Err(_) if !problems.is_empty() => return Ok((Self::unopened(directory), problems)),
+            Err(source) => return Err(engine_error(&directory, source)),
+        };
         let clock = clock(&engine);
         Ok((Self { directory, engine: Some(engine), clock }, problems))
+    }
+
+    fn unopened(directory: Directory) -> Self {
+        let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
+        Self { directory, engine: None, clock: Clock::resume(None, now) }
     }
 
     /// Walks everything: all that is wrong, together with what opening it found.
@@ -177,6 +182,8 @@ impl Drop for Offline {
 
 const DAMAGED: &str = "damaged in the middle; the next start keeps what is sound";
 
+const EMPTY: &str = "empty; what it had is gone";
+
 const MISSING: &str = "missing; the next start goes on with what is in tables";
 
 fn journal_problems(store: &Path) -> std::io::Result<Vec<Problem>> {
@@ -187,10 +194,12 @@ fn journal_problems(store: &Path) -> std::io::Result<Vec<Problem>> {
         problems.push(Problem { place, key: None, what: MISSING.to_owned() });
     }
     for journal in all {
+        let length = fs::metadata(&journal)?.len();
         let what = match journals::check(&journal)? {
+            Soundness::Sound if length == 0 => EMPTY.to_owned(),
             Soundness::Sound => continue,
             Soundness::CutOff(sound) => {
-                let rest = fs::metadata(&journal)?.len().saturating_sub(sound);
+                let rest = length.saturating_sub(sound);
                 format!("ends in {rest} bytes of an incomplete group, as after a power cut")
             }
             Soundness::Damaged => DAMAGED.to_owned(),
