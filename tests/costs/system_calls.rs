@@ -138,7 +138,8 @@ fn between_the_slices_of_a_replay_sockets_are_looked_at() {
     taker.read(batch.encode().len());
     let calls = counted.calls() - before;
 
-    assert!(calls.waits >= u64::from(RETAINED / SLICE), "{calls:?}");
+    // Between two slices each; the taker may have read the last one before the broker waits again.
+    assert!(calls.waits >= u64::from(RETAINED / SLICE - 1), "{calls:?}");
 }
 
 /// The messages of a window, its acknowledgements, and those of the taker.
