@@ -130,6 +130,7 @@ fn a_full_queue_may_drop_its_oldest_messages_but_none_that_is_inflight() {
     assert_eq!(verdict, Verdict::Queued);
     assert_eq!(desk.dropped(), [(DropReason::QueueFull, 2)]);
     assert_eq!(desk.session.bytes(), message("a").bytes() + message("dd").bytes());
+    assert_eq!(desk.session.loaded_bytes(), desk.session.bytes());
     desk.puback(1);
     assert_eq!(desk.all(&terms), [at_least_once(2, "dd")]);
 }

@@ -316,6 +316,28 @@ fn fetched_messages_are_sent_in_order_and_others_behind_them() {
     assert!(matches!(desk.offer("3", ONE, &terms(8)), Verdict::Send(_)));
 }
 
+// What the router counts towards the memory of all.
+#[test]
+fn what_a_queue_loads_weighs_until_it_is_acknowledged() {
+    let mut desk = after(["0", "1"]);
+    let bytes = message("0").bytes();
+    desk.resume();
+    let slice = fetch(&mut desk).unwrap();
+    assert_eq!(desk.session.loaded_bytes(), 0);
+
+    load(&mut desk, slice, texts(0..2));
+    let weights = [1, 2].map(|value| {
+        let loaded = desk.session.loaded_bytes();
+        desk.next(&terms(8));
+        assert_eq!(desk.session.loaded_bytes(), loaded, "it is inflight now");
+        desk.puback(value);
+        loaded
+    });
+
+    assert_eq!(weights, [2 * bytes, bytes]);
+    assert_eq!(desk.session.loaded_bytes(), 0);
+}
+
 #[test]
 fn behind_stored_messages_others_are_stored_too() {
     let mut desk = after(["0"]);
