@@ -70,12 +70,12 @@ pub(super) struct Waiting {
     pub(super) is_closing: bool,
     /// How many are submitting what belongs together.
     together: usize,
-    /// Where the first of them began: from here on nothing is taken before the last is done, since
-    /// who began meanwhile belongs to them too.
+    /// The first that was submitted meanwhile: from here on nothing is taken before the last of them
+    /// is done, since who began later belongs to them too.
     whole_from: Option<Whole>,
 }
 
-/// How far the changes were when something began that belongs together.
+/// How far the changes were before the first that belongs together with others.
 #[derive(Clone, Copy)]
 struct Whole {
     changes: usize,
@@ -88,10 +88,6 @@ impl Waiting {
     /// How many changes may be taken.
     fn ready(&self) -> usize {
         self.whole_from.map_or(self.changes.len(), |whole| whole.changes)
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.changes.is_empty() || !self.fetches.is_empty()
     }
 
     fn is_idle(&self) -> bool {
@@ -135,13 +131,26 @@ impl Shared {
         add(&self.status.backlog_changes, count);
         add(&self.status.backlog_bytes, bytes);
         let mut waiting = self.waiting.lock();
+        if waiting.together > 0 && waiting.whole_from.is_none() {
+            waiting.whole_from = Some(Whole {
+                changes: waiting.changes.len(),
+                bytes: waiting.bytes,
+                number: waiting.number,
+                since: Instant::now(),
+            });
+        }
         waiting.number += 1;
         let number = waiting.number;
         self.submitted.store(number, Ordering::Release);
+        let is_first = waiting.changes.is_empty();
         waiting.changes.append(changes);
         waiting.bytes += bytes;
         drop(waiting);
-        self.bell.notify_one();
+        // Behind others it is taken with them, and who waits for the end of what belongs together is
+        // rung for then: each ring may be a system call.
+        if is_first {
+            self.bell.notify_one();
+        }
         match self.sync {
             StorageSync::Always | StorageSync::Interval | StorageSync::Os => CommitNumber(number),
             StorageSync::Off => CommitNumber::NONE,
@@ -182,11 +191,8 @@ impl Shared {
         let mut waiting = self.waiting.lock();
         let deadline = Instant::now() + patience;
         while waiting.is_idle() {
-            // Who submits together with others rings no bell when it takes too long.
-            let until = match waiting.whole_from {
-                Some(whole) if waiting.is_wanted() => whole.since + TOGETHER_MAX,
-                Some(_) | None => deadline,
-            };
+            // Nobody rings when it takes too long.
+            let until = waiting.whole_from.map_or(deadline, |whole| whole.since + TOGETHER_MAX);
             let timed_out = self.bell.wait_until(&mut waiting, until.min(deadline)).timed_out();
             if timed_out && until < deadline && waiting.is_idle() {
                 self.crowded.store(true, Ordering::Release);
@@ -197,40 +203,34 @@ impl Shared {
             }
         }
         let is_closing = waiting.is_closing;
-        let Some(whole) = waiting.whole_from else {
+        // Whoever submitted is gone when the store is closed.
+        let Some(whole) = waiting.whole_from.filter(|_| !is_closing) else {
             self.crowded.store(false, Ordering::Release);
             let changes = mem::replace(&mut waiting.changes, spare);
             let (fetches, bytes) = (mem::take(&mut waiting.fetches), mem::take(&mut waiting.bytes));
             let number = waiting.number;
             return Waiting { changes, fetches, number, bytes, is_closing, ..Waiting::default() };
         };
-        let Whole { changes, bytes, number, .. } = whole;
-        let count = changes.min(waiting.changes.len());
+        let Whole { changes: count, bytes, number, .. } = whole;
+        if count == 0 {
+            return Waiting { changes: spare, number, ..Waiting::default() };
+        }
+        let count = count.min(waiting.changes.len());
         let rest = waiting.changes.split_off(count);
         let changes = mem::replace(&mut waiting.changes, rest);
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
         waiting.whole_from = Some(Whole { changes: 0, bytes: 0, ..whole });
-        Waiting { changes, number, bytes, is_closing, ..Waiting::default() }
+        Waiting { changes, number, bytes, ..Waiting::default() }
     }
 
     fn begin_together(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.together += 1;
-        if waiting.together == 1 {
-            waiting.whole_from = Some(Whole {
-                changes: waiting.changes.len(),
-                bytes: waiting.bytes,
-                number: waiting.number,
-                since: Instant::now(),
-            });
-        }
+        self.waiting.lock().together += 1;
     }
 
     fn end_together(&self) {
         let mut waiting = self.waiting.lock();
         waiting.together = waiting.together.saturating_sub(1);
-        if waiting.together == 0 {
-            waiting.whole_from = None;
+        if waiting.together == 0 && waiting.whole_from.take().is_some() {
             drop(waiting);
             self.bell.notify_one();
         }

@@ -274,6 +274,20 @@ fn what_is_submitted_before_something_that_belongs_together_waits_for_none_of_it
     store.wait_for(after);
 }
 
+// Messages of QoS 2 between clients that nobody keeps.
+#[test]
+fn while_nothing_is_submitted_that_belongs_together_queues_are_read_back() {
+    let folder = Folder::new();
+    let store = Store::open(&folder);
+    store.keep(vec![begun("c"), queued("c", 0, owed(&message("t", "x")))]);
+
+    let _together = Together::begin(&*store.journal);
+    let messages = store.fetch("c", 0, 0);
+
+    assert_eq!(messages.len(), 1);
+    assert_eq!(store.journal.state(), JournalState::Keeping);
+}
+
 // The order of the PUBRELs is that of the PUBRECs, and not of those that came again [MQTT-4.6.0-4].
 #[test]
 fn a_message_that_is_released_again_keeps_its_place() {
