@@ -66,7 +66,8 @@ pub(super) fn open(
         }
     };
     let mut damage = Damage::default();
-    let opened = prepare(&directory.store(), &mut damage)
+    let opened = look_for_empty(&directory.store(), &mut damage)
+        .and_then(|()| prepare(&directory.store(), &mut damage))
         .map_err(EngineError::Io)
         .and_then(|()| open_and_load(directory, quarantine, now));
     let error = match opened {
@@ -115,6 +116,24 @@ pub(super) fn report(damage: &Damage) {
     }
 }
 
+/// Tells of journals with nothing in them. The engine makes them large and the store writes to them at
+/// once, so that at a start this is damage; while it is opened again and again it is not.
+fn look_for_empty(store: &Path, damage: &mut Damage) -> io::Result<()> {
+    if !store.exists() {
+        return Ok(());
+    }
+    for journal in journals::journals(store)? {
+        if fs::metadata(&journal)?.len() == 0 {
+            damage.gaps += 1;
+            tracing::error!(
+                journal = %journal.display(),
+                "a journal of the store is empty: if it had anything, that is gone"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Has the files of a store in order, if there is one, before the engine sees them.
 pub(super) fn prepare(store: &Path, damage: &mut Damage) -> io::Result<()> {
     let rebuilt = store.with_extension(REBUILT);
@@ -137,11 +156,6 @@ pub(super) fn prepare(store: &Path, damage: &mut Damage) -> io::Result<()> {
         fs::File::create_new(store.join(journals::FIRST))?.sync_all()?;
     }
     for journal in all {
-        if fs::metadata(&journal)?.len() == 0 {
-            // The engine makes them large and the store writes to them at once.
-            damage.gaps += 1;
-            tracing::error!(journal = %journal.display(), "a journal of the store is empty: what it had is gone");
-        }
         match journals::check(&journal)? {
             Soundness::Sound => {}
             Soundness::CutOff(sound) => {

@@ -182,7 +182,7 @@ impl Drop for Offline {
 
 const DAMAGED: &str = "damaged in the middle; the next start keeps what is sound";
 
-const EMPTY: &str = "empty; what it had is gone";
+const EMPTY: &str = "empty; if it had anything, that is gone";
 
 const MISSING: &str = "missing; the next start goes on with what is in tables";
 
