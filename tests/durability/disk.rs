@@ -2,7 +2,7 @@
 //! where that is missing a test says so and is not done.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,7 +103,11 @@ impl Disk {
                 panic!("no file system for the test: {why}")
             }
             Err(why) => {
-                println!("SKIPPED, for a file system can only be made and mounted by root: {why}");
+                // Not by a macro, whose output nobody sees of a test that passes.
+                let _ = writeln!(
+                    io::stderr(),
+                    "SKIPPED, for a file system can only be made and mounted by root: {why}"
+                );
                 None
             }
         }
