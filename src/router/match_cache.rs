@@ -8,8 +8,7 @@
 //!
 //! A new topic takes the place of one of the eight that it could be confused with. That is why it
 //! is no `HashMap`, which can only be emptied when it is full: what thousands of topics held had
-//! left the processor's cache by then, and the allocator took it slowly. A message to a topic that
-//! was new, in a broker without other filters, took 1.33 µs with it, and 0.76 with this.
+//! left the processor's cache by then, and the allocator took it slowly (row `wildcard-cold`).
 
 use std::mem;
 use std::rc::Rc;
