@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use dunlin::packet::{
-    AuthenticationData, ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing, Packet,
-    ProtocolVersion, QoS, ReasonCode, ReceiveMaximum, frame,
+    AuthenticationData, ConnAck, ConnAckCode, ConnectReturnCode, DecodeError, Framing,
+    MalformedPacket, Packet, PacketType, ProtocolVersion, QoS, ReasonCode, ReceiveMaximum, frame,
 };
 use dunlin::session::{self, Proof, ProtocolError, Refusal, ServerSide};
 use dunlin::topic::TopicNameError;
@@ -110,6 +110,7 @@ fn refusals() -> Vec<(ProtocolError, u8, Option<u8>)> {
         (ProtocolError::TopicNameTooLong { max: 1 }, 0x90, None),
         (DecodeError::TooLarge { length: 2, max: 1 }.into(), 0x95, None),
         (ProtocolError::WillTooLarge { max: 1 }, 0x97, Some(3)),
+        (ProtocolError::NoNewSession, 0x97, Some(3)),
         (ProtocolError::Bug, 0x80, None),
     ]
 }
@@ -190,4 +191,40 @@ fn a_refused_filter_has_one_code_before_5_0() {
 
     assert_eq!(refusal.suback_code(V5), ReasonCode::QuotaExceeded);
     assert_eq!(refusal.suback_code(V311), ReasonCode::UnspecifiedError);
+}
+
+/// A CONNECT of this name and level as far as it can be read, with a Maximum Packet Size in 5.0.
+fn unread(name: &str, level: u8) -> Vec<u8> {
+    let length = u8::try_from(name.len()).unwrap();
+    let maximum_packet_size = [5, 0x27, 0, 0, 0, 30];
+    let head = [&[0x10, 30, 0, length], name.as_bytes(), &[level, 0, 0, 0]].concat();
+    if level == 5 { [head, maximum_packet_size.to_vec()].concat() } else { head }
+}
+
+// [MQTT-3.1.2-2] [MQTT-3.1.4-1] [MQTT-3.2.2-19] [MQTT3-3.1.2-2]
+#[test]
+fn a_connect_that_cannot_be_decoded_is_refused_in_the_version_it_names() {
+    let malformed = || DecodeError::Malformed(MalformedPacket::FieldTooLong);
+    let level = |level| DecodeError::UnsupportedProtocolVersion { level };
+    let cases: [(Vec<u8>, DecodeError, &[u8]); 9] = [
+        (unread("MQTT", 5), malformed(), &[0x20, 3, 0, 0x81, 0]),
+        (unread("MQTT", 5), DecodeError::TooLarge { length: 9, max: 8 }, &[0x20, 3, 0, 0x95, 0]),
+        // 3.1.1 has no code for it.
+        (unread("MQTT", 4), malformed(), &[]),
+        (unread("MQIsdp", 3), malformed(), &[]),
+        (unread("MQTT", 2), level(2), &[0x20, 2, 0, 1]),
+        (unread("MQTT", 0x84), DecodeError::UnsupportedProtocolName, &[]),
+        (vec![0xC0, 0], DecodeError::NotConnect { packet: PacketType::PingReq }, &[]),
+        (vec![0x10], malformed(), &[]),
+        (Vec::new(), malformed(), &[]),
+    ];
+    for (bytes, error, expected) in cases {
+        let mut out = Vec::new();
+        session::refused_unread(&bytes, error, &mut out);
+        assert_eq!(out, expected, "{error} in {bytes:?}");
+    }
+
+    let mut later = Vec::new();
+    session::refused_unread(&unread("MQTT", 6), level(6), &mut later);
+    with_connack(V5, &later, |connack| assert_eq!(connack.code.value(), 0x84));
 }

@@ -48,6 +48,11 @@ fn released(value: u16, place: u64) -> KeptInflight {
     KeptInflight { id: id(value), stage: KeptStage::Released { place } }
 }
 
+fn kept_will(delay: u64) -> KeptWill {
+    let (message, patience) = (message("gone"), seconds(60));
+    KeptWill { message, expiry: None, delay: seconds(delay), patience }
+}
+
 /// As it is after a restart.
 fn desk(change: impl FnOnce(&mut KeptSession)) -> Desk {
     let mut desk = Desk::new();
@@ -123,7 +128,9 @@ fn it_weighs_what_it_did_and_24_bytes_for_each_stored_message() {
         kept.subscriptions = vec![(filter("a/+"), subscription(ONE))];
         kept.queue = (0..3).map(|position| KeptMessage { position, bytes: 161 }).collect();
     });
+    let with_will = self::desk(|kept| kept.will = Some(kept_will(0)));
 
+    assert!(with_will.session.state_bytes() > Desk::new().session.state_bytes() + 100);
     let replays = 192;
     assert_eq!(desk.session.state_bytes(), before.session.state_bytes() - replays);
     assert_eq!(state_bytes - after([""; 0]).session.state_bytes(), 3 * 24);
@@ -215,8 +222,7 @@ fn a_will_waits_for_its_delay_and_not_less_than_its_patience() {
         let now = Instant::now() + seconds(1_000);
         let since = now.checked_sub(seconds(away)).unwrap();
         let mut kept = kept(since);
-        let (message, patience) = (message("gone"), seconds(60));
-        kept.will = Some(KeptWill { message, expiry: None, delay: seconds(delay), patience });
+        kept.will = Some(kept_will(delay));
         let mut session = Session::restore(kept, Epoch(1), now);
         let effects = &mut dunlin::session::Effects::default();
 
