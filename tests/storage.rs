@@ -24,3 +24,6 @@ mod model;
 /// Copies, a store that nobody uses, and what it occupies.
 #[path = "storage/offline.rs"]
 mod offline;
+/// Stores of earlier versions.
+#[path = "storage/schemas.rs"]
+mod schemas;
