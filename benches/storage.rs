@@ -27,7 +27,7 @@ use bytes::Bytes;
 use dunlin::change::{
     Change, CommitNumber, Epoch, Fetch, Journal, Owed, Recorded, SessionExpiry, SubscriptionIds,
 };
-use dunlin::config::{Storage, StorageEngine, StorageSync};
+use dunlin::config::{DiskMax, Storage, StorageEngine, StorageSync};
 use dunlin::message::Message;
 use dunlin::packet::{ClientId, ForwardedProperties, Identity, PacketId, QoS};
 use dunlin::storage::{self, Opened, StoreStatus};
@@ -79,6 +79,7 @@ fn open(path: &Path) -> Opened {
         engine: StorageEngine::Fjall,
         sync: StorageSync::Always,
         sync_interval: Duration::from_secs(1),
+        disk_max: DiskMax::OfFileSystem,
     };
     let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
     storage::open(&storage, path, now).unwrap()

@@ -262,6 +262,11 @@ pub trait Journal: Send + Sync + fmt::Debug {
 
     fn state(&self) -> JournalState;
 
+    /// Whether it takes all the disk it may, so that nothing may be submitted that would stay.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Reads queued messages back, as they are after all that was submitted until now.
     fn fetch(&self, fetch: Fetch, reply: FetchReply);
 

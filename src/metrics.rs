@@ -104,6 +104,7 @@ pub struct Counters {
     pub dropped_outbound_full: Counter,
     pub dropped_queue_full: Counter,
     pub dropped_memory_full: Counter,
+    pub dropped_store_full: Counter,
     pub dropped_too_large: Counter,
     pub dropped_expired: Counter,
     /// Owed by a Session or a group that ended.

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use documented::{documented_file, uncommented};
 use dunlin::config::{
-    Anonymous, Config, ConfigErrors, ConnectionsMax, Features, Loaded, LogFormat, LogLevel,
-    MemoryMax, Overrides, QueueWhenFull, SessionExpiryMax, Storage, StorageEngine, StorageSync,
-    SysInterval, Warning,
+    Anonymous, Config, ConfigErrors, ConnectionsMax, DiskMax, Features, Loaded, LogFormat,
+    LogLevel, MemoryMax, Overrides, QueueWhenFull, SessionExpiryMax, Storage, StorageEngine,
+    StorageSync, SysInterval, Warning,
 };
 use dunlin::packet::{ProtocolVersion, QoS};
 use dunlin::topic::TopicName;
@@ -162,6 +162,7 @@ fn a_file_is_read_into_every_kind_of_value() {
         engine = \"fjall\"\n\
         sync = \"interval\"\n\
         sync_interval = \"250ms\"\n\
+        disk_max = \"1 GiB\"\n\
         [limits]\n\
         connections_max = 100\n\
         packet_bytes_max = 65_536\n\
@@ -191,6 +192,7 @@ fn a_file_is_read_into_every_kind_of_value() {
             engine: StorageEngine::Fjall,
             sync: StorageSync::Interval,
             sync_interval: Duration::from_millis(250),
+            disk_max: DiskMax::At(1 << 30),
         }
     );
     assert_eq!(limits.connections_max, ConnectionsMax::At(100.try_into().unwrap()));

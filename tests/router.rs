@@ -55,6 +55,9 @@ mod failing;
 /// What the store alone has, on its way back.
 #[path = "router/fetched.rs"]
 mod fetched;
+/// A store that takes all the disk it may.
+#[path = "router/full_store.rs"]
+mod full_store;
 /// What the next process finds.
 #[path = "router/restart.rs"]
 mod restart;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checked::{
-    Config, ConnectionsMax, Limits, Log, LogFormat, LogLevel, MemoryMax, OutboundLimits,
+    Config, ConnectionsMax, DiskMax, Limits, Log, LogFormat, LogLevel, MemoryMax, OutboundLimits,
     QueueWhenFull, RetainedLimits, SessionExpiryMax, SessionLimits, Shared, SharingStrategy,
     Storage, StorageEngine, StorageSync, Sys, SysInterval, usable_cores,
 };
@@ -53,6 +53,8 @@ const CLIENT_ID_BYTES: RangeInclusive<u64> = 23..=STRING_BYTES_MAX;
 const BUFFER_BYTES: RangeInclusive<u64> = 1024..=1 << 40;
 /// Less holds not even one client that sends large packets.
 const MEMORY_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
+/// Less is taken by the journals alone.
+const DISK_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 60;
 const COUNT: RangeInclusive<u64> = 1..=u32::MAX as u64;
 const PORTION: RangeInclusive<u64> = 1..=u16::MAX as u64;
 const ALIASES: RangeInclusive<u64> = 0..=u16::MAX as u64;
@@ -105,12 +107,14 @@ pub(super) fn config(raw: &Raw, reader: &mut Reader<'_>, warnings: &mut Vec<Warn
 
 fn storage(raw: &raw::Storage, reader: &mut Reader<'_>) -> Storage {
     let default = Storage::default();
+    let disk = reader.bytes_or_auto("storage.disk_max", &raw.disk_max, DISK_BYTES);
     Storage {
         engine: reader.choice("storage.engine", &raw.engine, ENGINES).unwrap_or(default.engine),
         sync: reader.choice("storage.sync", &raw.sync, SYNCS).unwrap_or(default.sync),
         sync_interval: reader
             .duration("storage.sync_interval", &raw.sync_interval, SYNC_INTERVAL)
             .unwrap_or(default.sync_interval),
+        disk_max: disk.flatten().map_or(default.disk_max, DiskMax::At),
     }
 }
 

@@ -119,6 +119,8 @@ pub struct Storage {
     pub sync: StorageSync,
     /// The longest time between two syncs under [`StorageSync::Interval`].
     pub sync_interval: Duration,
+    /// What the store may take on disk.
+    pub disk_max: DiskMax,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,14 @@ pub enum StorageEngine {
     Fjall,
     /// Nothing survives a restart.
     Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskMax {
+    /// Three quarters of what the store can have in its file system.
+    OfFileSystem,
+    /// In bytes.
+    At(u64),
 }
 
 /// What an acknowledgement waits for.
@@ -373,6 +383,7 @@ impl Default for Storage {
             engine: StorageEngine::Fjall,
             sync: StorageSync::Always,
             sync_interval: Duration::from_secs(1),
+            disk_max: DiskMax::OfFileSystem,
         }
     }
 }

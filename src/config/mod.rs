@@ -33,10 +33,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use checked::{
-    Anonymous, Config, ConnectionsMax, Credential, Features, Limits, Listener, Log, LogFormat,
-    LogLevel, MemoryMax, OutboundLimits, Protocol, QueueWhenFull, RetainedLimits, ScramKeys,
-    Secret, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage, StorageEngine,
-    StorageSync, Sys, SysInterval,
+    Anonymous, Config, ConnectionsMax, Credential, DiskMax, Features, Limits, Listener, Log,
+    LogFormat, LogLevel, MemoryMax, OutboundLimits, Protocol, QueueWhenFull, RetainedLimits,
+    ScramKeys, Secret, SessionExpiryMax, SessionLimits, Shared, SharingStrategy, Storage,
+    StorageEngine, StorageSync, Sys, SysInterval,
 };
 pub use machine::memory_bytes;
 pub use mistake::{ConfigErrors, Mistake, Mistakes, Problem, Warning};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{ENGINES, FORMATS, LEVELS, QUEUES_WHEN_FULL, STRATEGIES, SYNCS};
 use super::checked::{
-    Anonymous, Config, ConnectionsMax, Credential, Features, Limits, Listener, MemoryMax,
+    Anonymous, Config, ConnectionsMax, Credential, DiskMax, Features, Limits, Listener, MemoryMax,
     OutboundLimits, RetainedLimits, Secret, SessionExpiryMax, SessionLimits, Storage, SysInterval,
 };
 use super::listeners::{PROTOCOLS, VERSIONS};
@@ -49,7 +49,12 @@ fn storage(storage: &Storage, to: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(to, "\n[storage]")?;
     writeln!(to, "engine = {}", word(ENGINES, &storage.engine))?;
     writeln!(to, "sync = {}", word(SYNCS, &storage.sync))?;
-    writeln!(to, "sync_interval = {}", duration(storage.sync_interval))
+    writeln!(to, "sync_interval = {}", duration(storage.sync_interval))?;
+    let disk = match storage.disk_max {
+        DiskMax::OfFileSystem => text("auto"),
+        DiskMax::At(limit) => bytes(limit),
+    };
+    writeln!(to, "disk_max = {disk}")
 }
 
 fn limits(limits: &Limits, to: &mut fmt::Formatter<'_>) -> fmt::Result {

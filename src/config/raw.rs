@@ -149,7 +149,7 @@ macro_rules! document {
 
 document! {
     { workers, data_dir }
-    [storage] Storage { engine, sync, sync_interval }
+    [storage] Storage { engine, sync, sync_interval, disk_max }
     [limits] Limits {
         memory_max,
         connections_max,

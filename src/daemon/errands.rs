@@ -90,6 +90,7 @@ impl Clerk {
             .text("store_directory", self.data_dir.to_string_lossy())
             .number("store_records", of(&store.records))
             .number("store_disk_bytes", of(&store.disk_bytes))
+            .number("store_disk_bytes_max", of(&store.disk_bytes_max))
             .number("store_backlog_changes", of(&store.backlog_changes))
             .number("store_backlog_bytes", of(&store.backlog_bytes))
             .number("store_commits", of(&store.commits))

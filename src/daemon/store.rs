@@ -21,14 +21,14 @@ pub(super) fn open(config: &Config) -> Result<Opened, StorageError> {
     }
     let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
     let opened = storage::open(&config.storage, &config.data_dir, now)?;
-    match config.storage.engine {
-        StorageEngine::Fjall => log(config, &opened.report, now.monotonic.elapsed()),
-        StorageEngine::Memory => {}
+    if let Some(store) = &opened.control {
+        let disk_max = store.status().disk_bytes_max.load(Ordering::Relaxed);
+        log(config, &opened.report, disk_max, now.monotonic.elapsed());
     }
     Ok(opened)
 }
 
-fn log(config: &Config, report: &Report, took: Duration) {
+fn log(config: &Config, report: &Report, disk_max: u64, took: Duration) {
     let directory = config.data_dir.display();
     let LoadReport { sessions, subscriptions, queued, inflight, wills, retained, groups, .. } =
         &report.loaded;
@@ -36,7 +36,7 @@ fn log(config: &Config, report: &Report, took: Duration) {
     tracing::info!(
         %directory,
         sync = sync_word(config.storage.sync),
-        sessions, subscriptions, queued, inflight, wills, retained, groups, took_ms,
+        disk_max, sessions, subscriptions, queued, inflight, wills, retained, groups, took_ms,
         "restored"
     );
     // Of damaged files the store itself has told.

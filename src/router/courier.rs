@@ -152,6 +152,7 @@ impl Courier {
                 DropReason::OutboundFull => &self.counters.dropped_outbound_full,
                 DropReason::QueueFull => &self.counters.dropped_queue_full,
                 DropReason::MemoryFull => &self.counters.dropped_memory_full,
+                DropReason::StoreFull => &self.counters.dropped_store_full,
                 DropReason::TooLarge => &self.counters.dropped_too_large,
                 DropReason::Expired => &self.counters.dropped_expired,
                 DropReason::Ended => &self.counters.dropped_ended,

@@ -280,8 +280,13 @@ impl Router {
             if session.is_kept() && self.is_store_failing() {
                 return Err(Refusal::StoreFailing);
             }
-            if courier.memory() != Memory::Enough && session.subscription(filter).is_none() {
-                return Err(Refusal::MemoryFull);
+            if session.subscription(filter).is_none() {
+                if courier.memory() != Memory::Enough {
+                    return Err(Refusal::MemoryFull);
+                }
+                if session.is_kept() && self.journal.is_full() {
+                    return Err(Refusal::StoreFull);
+                }
             }
             session.subscribe(filter, subscription, &self.limits.session, &mut courier.effects)
         })?;

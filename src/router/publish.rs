@@ -65,6 +65,8 @@ pub struct Outcome {
     pub refused: usize,
     /// Of these, all other Sessions of QoS 1 or 2.
     pub accepted: usize,
+    /// Whether one of those without room would have had some if the store were not full.
+    pub store_full: bool,
     /// Whether it fills the memory: a queue or the retained tree holds more than before.
     pub fills: bool,
     /// What an acknowledgement has to wait for.
@@ -325,9 +327,13 @@ impl Router {
     ) -> (Verdict, CommitNumber) {
         let room = room(link, self.limits.outbound.soft_bytes_max);
         let waits = room != Room::Open || session.has_queued();
-        if courier.is_memory_exhausted() && waits && !session.is_stored(room) {
-            courier.effects.drop_message(DropReason::MemoryFull);
+        let store_full = waits && session.is_kept() && self.journal.is_full();
+        let memory_full = waits && courier.is_memory_exhausted() && !session.is_stored(room);
+        if store_full || memory_full {
+            let reason = if store_full { DropReason::StoreFull } else { DropReason::MemoryFull };
+            courier.effects.drop_message(reason);
             outcome.refused += 1;
+            outcome.store_full |= store_full;
             return (Verdict::Refused, CommitNumber::NONE);
         }
         if let Some(ticket) = offer.ticket {

@@ -142,6 +142,8 @@ impl Router {
         let grew = tree.grows_by(message);
         let refusal = if !tree.has_room(message, self.limits.retained) {
             Some(Refusal::RetainedFull)
+        } else if grew && self.journal.is_full() {
+            Some(Refusal::StoreFull)
         } else {
             (grew && courier.is_memory_exhausted()).then_some(Refusal::MemoryFull)
         };

@@ -16,7 +16,9 @@ use super::shared_subscription::{
     Candidate, Connection, Enqueued, Estate, Group, GroupStatus, Membership, Presence,
 };
 use super::slot::{Slot, SlotState};
-use crate::change::{Change, CommitNumber, Epoch, Owed, Recorded, SessionExpiry, Ticket};
+use crate::change::{
+    Change, CommitNumber, Epoch, Owed, Recorded, SessionExpiry, Ticket, TicketStanding,
+};
 use crate::message::Remaining;
 use crate::packet::QoS;
 use crate::session::{DropReason, Offer, Room, Session, SubscriptionIds};
@@ -57,10 +59,13 @@ impl Router {
             delivering.outcome.takers += 1;
             return self.drop_unshared(courier, group);
         };
-        if courier.is_memory_exhausted() {
+        let store_full = ticket.standing == TicketStanding::Kept && self.journal.is_full();
+        if store_full || courier.is_memory_exhausted() {
             delivering.outcome.takers += 1;
             delivering.outcome.refused += 1;
-            return courier.effects.drop_message(DropReason::MemoryFull);
+            delivering.outcome.store_full |= store_full;
+            let reason = if store_full { DropReason::StoreFull } else { DropReason::MemoryFull };
+            return courier.effects.drop_message(reason);
         }
         let mut commit = CommitNumber::NONE;
         let (limits, mut dropped) = (&self.limits.session, Estate::default());

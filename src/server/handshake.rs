@@ -15,7 +15,7 @@ use super::stream::Stream;
 use super::turn::Dialogue;
 use super::worker::{Worker, now};
 use crate::auth::Rejected;
-use crate::change::Epoch;
+use crate::change::{Epoch, SessionExpiry};
 use crate::packet::{ClientId, Connect, DecodeError, Frame, Framing, frame};
 use crate::router::{Attach, Attached, Flags, Memory, Unattached};
 use crate::session::{self, Accepted, Proof, ProtocolError};
@@ -130,26 +130,33 @@ fn accept(
     let now = Instant::now();
     let mut accepted = session::accept(connect, limits, &facts.features, assigned_client_id, now)?;
     accepted.prove(proof, limits)?;
-    check_memory(worker, &accepted)?;
+    check_room(worker, &accepted)?;
     Ok(accepted)
 }
 
-/// While memory is scarce everybody is let in: who comes back drains what waits for it, or ends it.
-/// Only a large Will is not taken, and only of who has nothing here to drain: refused with its
-/// Will, a client with a queue would never empty it.
-fn check_memory(worker: &Worker, accepted: &Accepted) -> Result<(), ProtocolError> {
-    let Some(will) = &accepted.will else { return Ok(()) };
+/// While memory is scarce or the store full, who has a Session is let in: it drains what waits for it,
+/// or ends it, and refused with its Will it never would. Of all others a large Will is not taken, and
+/// in the end no Session that would stay without its client.
+fn check_room(worker: &Worker, accepted: &Accepted) -> Result<(), ProtocolError> {
     let max = SCARCE_WILL_BYTES;
-    if will.message.bytes() <= max {
+    let has_large_will = accepted.will.as_ref().is_some_and(|will| will.message.bytes() > max);
+    let stays = accepted.expiry != SessionExpiry::AtDisconnect;
+    if !has_large_will && !stays {
         return Ok(());
     }
+    let router = &worker.shared.router;
     let mut courier = worker.courier.borrow_mut();
     courier.begin_turn(now());
     worker.look_at_memory(&mut courier);
-    if courier.memory() == Memory::Enough || worker.shared.router.has_session(&accepted.client_id) {
+    let is_full = courier.is_memory_exhausted() || router.journal().is_full();
+    let refusal = if stays && is_full {
+        ProtocolError::NoNewSession
+    } else if has_large_will && courier.memory() != Memory::Enough {
+        ProtocolError::WillTooLarge { max }
+    } else {
         return Ok(());
-    }
-    Err(ProtocolError::WillTooLarge { max })
+    };
+    if router.has_session(&accepted.client_id) { Ok(()) } else { Err(refusal) }
 }
 
 fn attach(

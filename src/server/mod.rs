@@ -129,6 +129,7 @@ impl Totals {
             metrics.total(|counters| &counters.dropped_outbound_full),
             metrics.total(|counters| &counters.dropped_queue_full),
             metrics.total(|counters| &counters.dropped_memory_full),
+            metrics.total(|counters| &counters.dropped_store_full),
             metrics.total(|counters| &counters.dropped_too_large),
             metrics.total(|counters| &counters.dropped_expired),
             metrics.total(|counters| &counters.dropped_ended),

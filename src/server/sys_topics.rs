@@ -57,6 +57,7 @@ type StoreFigure = fn(&StoreStatus) -> &AtomicU64;
 const STORE: &[(&str, StoreFigure)] = &[
     ("store/records/count", |store| &store.records),
     ("store/disk/bytes", |store| &store.disk_bytes),
+    ("store/disk/max/bytes", |store| &store.disk_bytes_max),
     ("store/backlog/count", |store| &store.backlog_changes),
     ("store/backlog/bytes", |store| &store.backlog_bytes),
     ("store/commits/count", |store| &store.commits),
@@ -291,6 +292,7 @@ fn publishes_dropped(metrics: &Metrics) -> u64 {
     metrics.total(|counters| &counters.dropped_queue_full)
         + metrics.total(|counters| &counters.dropped_outbound_full)
         + metrics.total(|counters| &counters.dropped_memory_full)
+        + metrics.total(|counters| &counters.dropped_store_full)
 }
 
 fn bytes_received(metrics: &Metrics) -> u64 {

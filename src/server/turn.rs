@@ -323,8 +323,11 @@ impl Turn<'_> {
             self.dialogue.filled_in = self.courier.memory().episode();
         }
         if outcome.all_refused() {
-            let exhausted = self.courier.is_memory_exhausted();
-            let refusal = if exhausted { Refusal::MemoryFull } else { Refusal::QueuesFull };
+            let refusal = match self.courier.memory() {
+                _ if outcome.store_full => Refusal::StoreFull,
+                Memory::Exhausted(_) => Refusal::MemoryFull,
+                Memory::Enough | Memory::Scarce(_) => Refusal::QueuesFull,
+            };
             PublishAnswer::refused(refusal)
         } else if outcome.takers == 0 {
             PublishAnswer::of(ReasonCode::NoMatchingSubscribers)

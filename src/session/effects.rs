@@ -14,6 +14,8 @@ pub enum DropReason {
     /// The process is over its memory budget: QoS 0 for a client with something unread, or, far
     /// over it, QoS 1 or 2 that would have to wait.
     MemoryFull,
+    /// The store takes all the disk it may: QoS 1 or 2 that would have to wait in it.
+    StoreFull,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     TooLarge,
     /// Its Message Expiry Interval passed in the queue [MQTT-3.3.2-5].
@@ -25,11 +27,12 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Offline,
         Self::OutboundFull,
         Self::QueueFull,
         Self::MemoryFull,
+        Self::StoreFull,
         Self::TooLarge,
         Self::Expired,
         Self::Ended,

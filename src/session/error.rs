@@ -74,6 +74,10 @@ pub enum ProtocolError {
         "the server holds more than limits.memory_max and takes no Will Message above {max} bytes"
     )]
     WillTooLarge { max: usize },
+    #[error(
+        "the server has no room for a further Session that outlives its connection: it holds far more than limits.memory_max, or its store has reached storage.disk_max"
+    )]
+    NoNewSession,
     #[error("the server's store cannot write, so that nothing more can be promised to this client")]
     StoreFailing,
     #[error("the server's store cannot write, and would have to keep what this CONNECT changes")]
@@ -168,6 +172,7 @@ impl ProtocolError {
             Self::Stalled
             | Self::MemoryFull
             | Self::WillTooLarge { .. }
+            | Self::NoNewSession
             | Self::StoreFailing
             | Self::StoreBehind => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
@@ -244,6 +249,8 @@ pub enum Refusal {
     RetainedFull,
     #[error("the server holds more than limits.memory_max")]
     MemoryFull,
+    #[error("the server's store has reached storage.disk_max")]
+    StoreFull,
     #[error("the server's store cannot write")]
     StoreFailing,
     #[error("the Topic Filter is not valid: {0}")]
@@ -269,6 +276,7 @@ impl Refusal {
             Self::QueuesFull
             | Self::RetainedFull
             | Self::MemoryFull
+            | Self::StoreFull
             | Self::StoreFailing
             | Self::TooManySubscriptions { .. } => ReasonCode::QuotaExceeded,
             Self::TopicFilter(_)

@@ -17,10 +17,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::directory;
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, JOURNALS_BYTES};
 use super::fetch::Job;
 use super::fold::State;
 use super::journal::{Shared, Waiting};
+use super::keys::Family;
 use super::record::Run;
 use super::salvage::{self, Damage};
 use super::status::add;
@@ -38,8 +39,11 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 /// So many failures within so long are looked into.
 const FAILURES_MAX: usize = 3;
 const FAILURES_WITHIN: Duration = Duration::from_secs(60);
-/// How often the size on disk is looked at.
+/// How often the size on disk is looked at, and after how much written it is at once.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+const MEASURE_BYTES: usize = 16 << 20;
+/// What is written between two looks while not much is going on.
+const QUIET_BYTES: usize = 1 << 20;
 /// Above this an empty list of changes gives its memory back.
 const CHANGES_KEPT: usize = 16_384;
 
@@ -53,6 +57,7 @@ pub(super) struct Committer {
     clock_kept: Instant,
     synced: Instant,
     measured: Instant,
+    written_since: usize,
     is_unsynced: bool,
     /// There is more to look for soon.
     is_untidy: bool,
@@ -91,6 +96,7 @@ impl Committer {
             clock_kept: now,
             synced: now,
             measured: now,
+            written_since: 0,
             is_unsynced: false,
             is_untidy: true,
             failures: Vec::new(),
@@ -144,7 +150,7 @@ impl Committer {
         {
             return Turn::Close;
         }
-        if self.measured.elapsed() >= MEASURE_INTERVAL {
+        if self.measured.elapsed() >= MEASURE_INTERVAL || self.written_since >= MEASURE_BYTES {
             self.measure();
         }
         if is_closing { Turn::Close } else { Turn::GoOn }
@@ -213,6 +219,7 @@ impl Committer {
         }
         add(&shared.status.keys_written, keys);
         add(&shared.status.bytes_written, bytes);
+        self.written_since += bytes;
         shared.status.committed(started.elapsed());
         Ok(())
     }
@@ -253,6 +260,7 @@ impl Committer {
 
     fn measure(&mut self) {
         self.measured = Instant::now();
+        let written = std::mem::take(&mut self.written_since);
         let slot = self.shared.engine.read();
         let table_bytes = |family| {
             let bytes = slot.as_ref().and_then(|engine| engine.table_bytes(family).ok());
@@ -261,8 +269,35 @@ impl Committer {
         self.is_untidy = self.shared.tidiness.look(table_bytes);
         let live = self.shared.tidiness.live();
         self.shared.status.records.store(live, Ordering::Relaxed);
-        if let Some(bytes) = slot.as_ref().and_then(|engine| engine.disk_bytes().ok()) {
-            self.shared.status.disk_bytes.store(bytes, Ordering::Relaxed);
+        let Some(disk_bytes) = slot.as_ref().and_then(|engine| engine.disk_bytes().ok()) else {
+            return;
+        };
+        let tables = Family::ALL.into_iter().map(table_bytes).sum();
+        drop(slot);
+        if written < QUIET_BYTES && disk_bytes.saturating_sub(tables) > JOURNALS_BYTES {
+            self.shared.tidiness.want_rotation();
+        }
+        self.measured_disk(disk_bytes);
+    }
+
+    fn measured_disk(&mut self, disk_bytes: u64) {
+        let (shared, disk_max) = (&self.shared, self.shared.disk_max);
+        shared.status.disk_bytes.store(disk_bytes, Ordering::Relaxed);
+        let full = shared.would_be_full(disk_bytes);
+        // The log says why before a client is told.
+        match (shared.is_full(), full) {
+            (false, true) => tracing::warn!(
+                disk_bytes,
+                disk_max,
+                "the store has reached storage.disk_max: what would have to wait in it is refused"
+            ),
+            (true, false) => tracing::info!(disk_bytes, disk_max, "the store has room again"),
+            (false, false) | (true, true) => {}
+        }
+        shared.set_full(full);
+        if full {
+            shared.tidiness.press();
+            self.is_untidy = true;
         }
     }
 

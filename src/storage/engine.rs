@@ -27,7 +27,7 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// One thread flushes and compacts. With a second one the first spins while the second compacts.
 const WORKERS: usize = 1;
 /// The least that fjall takes. A journal is rotated at 64 MB, when a memtable is flushed.
-const JOURNALS_BYTES: u64 = 64 << 20;
+pub(super) const JOURNALS_BYTES: u64 = 64 << 20;
 /// Open files of tables.
 const FILES: usize = 128;
 /// What a keyspace gathers in memory before it becomes a table. When four wait to be written the

@@ -35,6 +35,10 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) sync: StorageSync,
     pub(super) sync_interval: Duration,
+    /// What the store may take on disk, in bytes.
+    pub(super) disk_max: u64,
+    /// It takes that.
+    full: AtomicBool,
     waiting: Mutex<Waiting>,
     /// Rings when something waits.
     bell: Condvar,
@@ -101,12 +105,15 @@ impl Shared {
         path: PathBuf,
         engine: Engine,
         (sync, sync_interval): (StorageSync, Duration),
+        disk_max: u64,
         quarantine: Quarantine,
     ) -> Self {
         Self {
             path,
             sync,
             sync_interval,
+            disk_max,
+            full: AtomicBool::new(false),
             waiting: Mutex::default(),
             bell: Condvar::new(),
             kept: AtomicU64::new(0),
@@ -270,6 +277,20 @@ impl Shared {
         woken.into_values().flatten().for_each(Waker::wake);
     }
 
+    /// Whether it takes all it may with so much on disk: until an eighth of that is free again.
+    pub(super) fn would_be_full(&self, disk_bytes: u64) -> bool {
+        let spare = if self.is_full() { self.disk_max / 8 } else { 0 };
+        disk_bytes >= self.disk_max - spare
+    }
+
+    pub(super) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Release);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
     pub(super) fn fails(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }
@@ -339,6 +360,10 @@ impl Journal for Durable {
 
     fn state(&self) -> JournalState {
         self.shared.state()
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.is_full()
     }
 
     fn fetch(&self, fetch: Fetch, reply: FetchReply) {

@@ -16,6 +16,7 @@ mod backup;
 mod clock;
 mod commit;
 mod directory;
+mod disk;
 mod engine;
 mod faults;
 mod fetch;
@@ -35,6 +36,7 @@ mod tidy;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 pub use directory::{SCHEMA, StorageError};
@@ -98,7 +100,10 @@ fn open_durable(storage: &Storage, data_dir: &Path, now: Now) -> Result<Opened, 
         .map(|family| engine.table_bytes(*family).unwrap_or_default())
         .collect();
     let sync = (storage.sync, storage.sync_interval);
-    let shared = Arc::new(journal::Shared::new(directory.store(), engine, sync, quarantine));
+    let disk_max = disk::max(storage.disk_max, &engine, data_dir);
+    let shared =
+        Arc::new(journal::Shared::new(directory.store(), engine, sync, disk_max, quarantine));
+    shared.status.disk_bytes_max.store(disk_max, Ordering::Relaxed);
     status::add(&shared.status.damaged, report.damaged);
     status::add(&shared.status.orphans, report.orphans);
     for ((family, (records, bytes)), tables) in keys::Family::ALL.into_iter().zip(live).zip(tables)

@@ -10,6 +10,8 @@ pub struct StoreStatus {
     pub records: AtomicU64,
     /// Journals and tables.
     pub disk_bytes: AtomicU64,
+    /// What they may take.
+    pub disk_bytes_max: AtomicU64,
     /// Changes that are submitted and not kept.
     pub backlog_changes: AtomicU64,
     /// Their messages, as they are accounted.

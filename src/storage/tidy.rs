@@ -3,7 +3,8 @@
 //! A queue is put once and deleted once. A delete is 30 bytes that stand above a record of hundreds
 //! until a compaction brings the two together, and the engine's own compactions come with what is
 //! written, not with what is dead: a million messages queued and drained left 200 MB, and a start
-//! that walked all of it. So when half of a family is dead, it is compacted as a whole.
+//! that walked all of it. So when half of a family is dead, it is compacted as a whole. And a journal
+//! stays until all that it has is in tables, which comes with what is written too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -23,6 +24,8 @@ const DEAD_MIN: u64 = 50_000;
 /// What is worth one when not much is going on: fewer deletes than this between two looks.
 const DEAD_MIN_QUIET: u64 = 5_000;
 const QUIET: u64 = 1_000;
+/// Which part of a family has to be dead if the store takes more than it may.
+const PRESSED_PART: u64 = 8;
 /// Tables may be so much larger than what is live in them at the start.
 const TABLES_SPARE_BYTES: u64 = 16 << 20;
 /// How long the engine may take to write its memory into tables, and how often it is looked at.
@@ -43,6 +46,7 @@ pub(super) struct Tidiness {
 #[derive(Debug, Default)]
 struct Wanted {
     families: Vec<Family>,
+    rotation: bool,
     is_closing: bool,
 }
 
@@ -103,6 +107,27 @@ impl Tidiness {
         is_untidy
     }
 
+    /// The store takes more than it may: whatever gives something back is worth a compaction.
+    pub(super) fn press(&self) {
+        for family in FLEETING {
+            let (Some(live), Some(dead)) =
+                (self.live.get(family as usize), self.dead.get(family as usize))
+            else {
+                continue;
+            };
+            let live = u64::try_from(live.load(Ordering::Relaxed)).unwrap_or_default();
+            if dead.load(Ordering::Relaxed) > live / PRESSED_PART {
+                self.want(family);
+            }
+        }
+    }
+
+    /// Journals are to become smaller.
+    pub(super) fn want_rotation(&self) {
+        self.wanted.lock().rotation = true;
+        self.bell.notify_one();
+    }
+
     fn want(&self, family: Family) {
         if let Some(dead) = self.dead.get(family as usize) {
             dead.store(0, Ordering::Relaxed);
@@ -124,14 +149,19 @@ impl Tidiness {
         self.bell.notify_one();
     }
 
-    fn next(&self) -> Option<Family> {
+    fn next(&self) -> Option<Task> {
         let mut wanted = self.wanted.lock();
         loop {
             if wanted.is_closing {
                 return None;
             }
             if let Some(family) = wanted.families.pop() {
-                return Some(family);
+                // Which rotates too.
+                wanted.rotation = false;
+                return Some(Task::Compact(family));
+            }
+            if std::mem::take(&mut wanted.rotation) {
+                return Some(Task::Rotate);
             }
             self.bell.wait(&mut wanted);
         }
@@ -147,6 +177,12 @@ impl Tidiness {
     }
 }
 
+enum Task {
+    Compact(Family),
+    /// Writes what is in memory into tables.
+    Rotate,
+}
+
 pub(super) struct Tidy {
     shared: Arc<Shared>,
 }
@@ -157,9 +193,13 @@ impl Tidy {
     }
 
     pub(super) fn run(self) {
-        while let Some(family) = self.shared.tidiness.next() {
-            if let Err(error) = self.compact(family) {
-                tracing::warn!(%error, family = family.name(), "cannot compact");
+        while let Some(task) = self.shared.tidiness.next() {
+            let (done, family) = match task {
+                Task::Compact(family) => (self.compact(family), Some(family.name())),
+                Task::Rotate => (self.with(Engine::rotate), None),
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, family, "cannot tidy the store");
             }
         }
     }

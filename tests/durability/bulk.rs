@@ -70,6 +70,24 @@ pub(crate) async fn publish(
     link.leave().await;
 }
 
+/// Messages for a Session that is away, until one is refused for want of room: how many were not.
+pub(crate) async fn fill(address: SocketAddr, session: u32, payload_bytes: usize) -> u32 {
+    let (version, none) = (Version::V5, Properties::default());
+    let mut link = Link::open(address, &Connect::new(version, "")).await.expect("a connection");
+    let mut number = 0;
+    loop {
+        let payload = payload(session, number, payload_bytes);
+        link.append(&encode(version, 0x32, &topic(session), 1, &none, &payload));
+        match link.packet().await {
+            Ok(Packet::PubAck { code: 0, .. }) => number += 1,
+            Ok(Packet::PubAck { code: 0x97, .. }) => break,
+            other => panic!("waiting for a PUBACK: {other:?}"),
+        }
+    }
+    link.leave().await;
+    number
+}
+
 /// Takes so many messages and acknowledges them.
 pub(crate) async fn drain(address: SocketAddr, session: u32, count: u32, payload_bytes: usize) {
     let mut link = come_back(address, session).await;

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::broker::Folder;
 use crate::bulk::{self, PAYLOAD_BYTES};
+use crate::connect::Connect;
 use crate::disk::used_bytes;
 use crate::is_long;
-use crate::probe::publish_once;
+use crate::link::{Gone, Link};
+use crate::probe::{answer_to_one, publish_once, unkept_passes};
 use crate::server::{Server, Sync};
 use crate::shared::within_time;
+use crate::wire::Version;
 
 /// How many Sessions, and messages for each.
 fn size() -> (u32, u32) {
@@ -69,6 +72,44 @@ async fn a_store_whose_queues_were_drained_is_small() {
     let start = Instant::now();
     within_time(SHRINKING, "the store to become small", shrinking).await;
     println!("{} MiB {:?} later", used_bytes(&data) >> 20, start.elapsed());
+}
+
+/// The least that can be configured, and how much is written between two looks at it.
+const DISK_MAX: u64 = 256 << 20;
+const BETWEEN_LOOKS: u64 = 16 << 20;
+
+#[tokio::test]
+async fn a_store_that_takes_all_it_may_refuses_what_would_wait_until_it_was_drained() {
+    let bytes = 250_000;
+    let folder = Folder::new();
+    let data = folder.path.join("data");
+    let server = Server::start_configured(&data, Sync::Os, "disk_max = \"256 MiB\"");
+    let address = server.address();
+    bulk::subscribe_away(address, 0).await;
+
+    let count = within_time(BULK, "a message to be refused", bulk::fill(address, 0, bytes)).await;
+
+    let full = used_bytes(&data);
+    println!("{count} messages, {} MiB", full >> 20);
+    assert!(full < DISK_MAX + 2 * BETWEEN_LOOKS, "{full} bytes");
+    let told = async {
+        while !server.log().contains("storage.disk_max") {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_time(SHRINKING, "the log to say so", told).await;
+    unkept_passes(address).await;
+    assert_eq!(answer_to_one(address, "new", true).await, 0x97, "one to be retained");
+    for (version, code) in [(Version::V311, 3), (Version::V5, 0x97)] {
+        let newcomer = Link::open(address, &Connect::lasting(version, "newcomer")).await;
+        assert_eq!(newcomer.err(), Some(Gone::Refused(code)));
+    }
+
+    within_time(BULK, "the Session to be drained", bulk::drain(address, 0, count, bytes)).await;
+
+    let room = async { while answer_to_one(address, "new", true).await == 0x97 {} };
+    within_time(SHRINKING, "room in the store", room).await;
+    bulk::subscribe_away(address, 1).await;
 }
 
 #[tokio::test]

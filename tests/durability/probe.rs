@@ -59,13 +59,22 @@ impl Probe {
 
 /// Publishes and waits for the PUBACK.
 pub(crate) async fn publish_once(address: SocketAddr, topic: &str, retained: bool) {
+    let code = answer_to_one(address, topic, retained).await;
+    assert!(matches!(code, 0 | 0x10), "{code:#04X}");
+}
+
+/// The Reason Code of the PUBACK.
+pub(crate) async fn answer_to_one(address: SocketAddr, topic: &str, retained: bool) -> u8 {
     let version = Version::V5;
     let mut link = Link::open(address, &Connect::new(version, "")).await.expect("a connection");
     let first = 0x32 | u8::from(retained);
     link.send(&publish(version, first, topic, 1, &Properties::default(), b"once"));
-    let answer = link.packet().await;
-    assert!(matches!(answer, Ok(Packet::PubAck { code: 0 | 0x10, .. })), "{answer:?}");
+    let code = match link.packet().await {
+        Ok(Packet::PubAck { code, .. }) => code,
+        other => panic!("waiting for a PUBACK: {other:?}"),
+    };
     link.leave().await;
+    code
 }
 
 /// What is retained reaches who is new.

@@ -52,6 +52,8 @@ pub(crate) struct Server {
     data: PathBuf,
     sync: Sync,
     shim: Option<Shim>,
+    /// What else is configured of the store.
+    storage: &'static str,
 }
 
 impl Server {
@@ -61,33 +63,45 @@ impl Server {
 
     /// With a library before it that lets its files fail.
     pub(crate) fn start_shimmed(data: &Path, sync: Sync, shim: Option<Shim>) -> Self {
-        let mut server = Self { broker: None, data: data.to_owned(), sync, shim };
+        let mut server = Self { shim, ..Self::stopped(data, sync) };
         server.restart();
         server
     }
 
+    /// With these lines in the table of the store.
+    pub(crate) fn start_configured(data: &Path, sync: Sync, storage: &'static str) -> Self {
+        let mut server = Self { storage, ..Self::stopped(data, sync) };
+        server.restart();
+        server
+    }
+
+    fn stopped(data: &Path, sync: Sync) -> Self {
+        Self { broker: None, data: data.to_owned(), sync, shim: None, storage: "" }
+    }
+
     /// Starts it, or says how it ended.
     pub(crate) fn attempt(data: &Path, sync: Sync) -> Result<Self, NotStarted> {
-        let broker = launch(data, sync, None)?;
-        Ok(Self { broker: Some(broker), data: data.to_owned(), sync, shim: None })
+        let mut server = Self::stopped(data, sync);
+        server.broker = Some(server.launch()?);
+        Ok(server)
     }
 
     /// The same, run by somebody who owns nothing if root runs this.
     pub(crate) fn attempt_as_nobody(data: &Path) -> Result<Self, NotStarted> {
         const NOBODY: u32 = 65_534;
-        let (mut command, folder) = command(data, Sync::Os);
+        let server = Self::stopped(data, Sync::Os);
+        let (mut command, folder) = server.command();
         if rustix::process::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
         let broker = Broker::launch(command, folder)?;
-        Ok(Self { broker: Some(broker), data: data.to_owned(), sync: Sync::Os, shim: None })
+        Ok(Self { broker: Some(broker), ..server })
     }
 
     /// Starts it again on the same directory.
     pub(crate) fn restart(&mut self) {
         assert!(self.broker.is_none(), "it still runs");
-        let started = launch(&self.data, self.sync, self.shim.as_ref());
-        self.broker = Some(started.unwrap_or_else(|failed| panic!("{failed}")));
+        self.broker = Some(self.launch().unwrap_or_else(|failed| panic!("{failed}")));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -128,6 +142,26 @@ impl Server {
         assert!(status.success(), "a stop by SIGTERM ended with {status}");
     }
 
+    fn launch(&self) -> Result<Broker, NotStarted> {
+        let (mut command, folder) = self.command();
+        if let Some(shim) = &self.shim {
+            shim.set(&mut command, &self.data);
+        }
+        Broker::launch(command, folder)
+    }
+
+    fn command(&self) -> (Command, Folder) {
+        let folder = Folder::new();
+        let file = folder.path.join("dunlin.toml");
+        let configuration = format!("{CONFIGURATION}[storage]\n{}", self.storage);
+        fs::write(&file, configuration).expect("the configuration is written");
+        let mut command = program();
+        command.current_dir(&folder.path).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(&file).arg("--data-dir").arg(&self.data);
+        self.sync.set(&mut command);
+        (command, folder)
+    }
+
     fn pid(&self) -> Pid {
         let id = i32::try_from(self.id()).expect("a process id");
         Pid::from_raw(id).expect("not 0")
@@ -136,23 +170,4 @@ impl Server {
     fn broker(&self) -> &Broker {
         self.broker.as_ref().expect("it runs")
     }
-}
-
-fn launch(data: &Path, sync: Sync, shim: Option<&Shim>) -> Result<Broker, NotStarted> {
-    let (mut command, folder) = command(data, sync);
-    if let Some(shim) = shim {
-        shim.set(&mut command, data);
-    }
-    Broker::launch(command, folder)
-}
-
-fn command(data: &Path, sync: Sync) -> (Command, Folder) {
-    let folder = Folder::new();
-    let file = folder.path.join("dunlin.toml");
-    fs::write(&file, CONFIGURATION).expect("the configuration is written");
-    let mut command = program();
-    command.current_dir(&folder.path).args(["--listen", "127.0.0.1:0"]);
-    command.arg("--config").arg(&file).arg("--data-dir").arg(data);
-    sync.set(&mut command);
-    (command, folder)
 }

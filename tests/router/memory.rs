@@ -1,6 +1,6 @@
 //! What clients make the process hold: accounted to the last byte, and bounded by one budget.
 
-use dunlin::change::{Keeps, Subscription};
+use dunlin::change::Keeps;
 use dunlin::router::{Ending, Episode, Memory, RouterLimits};
 use dunlin::session::{QueueWhenFull, Refusal};
 use dunlin::topic::SubscriptionFilter;
@@ -178,16 +178,10 @@ fn scarce_memory_refuses_a_new_subscription_and_leaves_the_others() {
     let (mut world, publisher) = budgeted();
     let peer = world.subscriber(client("peer"), "old", ONE);
     make_scarce(&mut world, &publisher);
-    let mut subscribe = |text: &str| {
-        let filter = SubscriptionFilter::parse(text).unwrap();
-        let subscription = Subscription { options: options(TWO), id: None };
-        let router = &world.router;
-        let courier = &mut world.courier;
-        router.subscribe(courier, &peer.attachment, &filter, subscription).unwrap().result
-    };
+    let mut subscribe = |filter: &str| world.try_subscribe(&peer, filter, options(TWO));
 
     assert_eq!(subscribe("new"), Err(Refusal::MemoryFull));
-    assert!(subscribe("old").is_ok(), "replacing one takes nothing");
+    assert_eq!(subscribe("old"), Ok(()), "replacing one takes nothing");
 
     let outcome = world.publish(&publisher, &draft("old", "x", TWO));
     assert_eq!((outcome.takers, outcome.accepted), (1, 1));

@@ -429,12 +429,31 @@ impl World {
         options: SubscriptionOptions,
         id: Option<SubscriptionId>,
     ) {
+        self.try_subscribe_as(peer, filter, options, id).unwrap();
+        self.journal.keep_all();
+    }
+
+    pub(crate) fn try_subscribe(
+        &mut self,
+        peer: &Peer,
+        filter: &str,
+        options: SubscriptionOptions,
+    ) -> Result<(), Refusal> {
+        self.try_subscribe_as(peer, filter, options, None)
+    }
+
+    fn try_subscribe_as(
+        &mut self,
+        peer: &Peer,
+        filter: &str,
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+    ) -> Result<(), Refusal> {
         let filter = SubscriptionFilter::parse(filter).unwrap();
         let subscription = Subscription { options, id };
         let router = &self.router;
         let answered = router.subscribe(&mut self.courier, &peer.attachment, &filter, subscription);
-        answered.unwrap().result.unwrap();
-        self.journal.keep_all();
+        answered.unwrap().result.map(drop)
     }
 
     /// A subscriber of one filter that is ready to read.

@@ -116,7 +116,7 @@ fn write(store: &Store) {
         Change::Received { client_id: client_id("user"), id: id(65_535) },
     ]);
     store.keep(vec![begun("other"), begun("ended"), subscribed("ended", "e")]);
-    let large = message("large", &"x".repeat(500));
+    let large = large();
     store.keep(vec![
         queued("user", 0, ids(owed(&rich("rich")))),
         queued("user", 1, owed(&large)),
@@ -145,7 +145,7 @@ fn write_behind(store: &Store) {
         unqueued("user", 2),
         sent("user", Some(3), 30, owed(&message("sent", "from the queue"))),
         sent("user", Some(4), 31, owed(&message("done", ""))),
-        sent("user", None, 20, owed(&large)),
+        sent("user", None, 20, owed(&large())),
         sent("user", None, 10, owed(&message("released", ""))),
         completed("user", 31),
         released("user", 10),
@@ -167,6 +167,11 @@ fn write_behind(store: &Store) {
 
 fn group() -> Arc<dunlin::topic::SubscriptionFilter> {
     Arc::new(filter("$share/g/b/#"))
+}
+
+/// One that is kept by itself if several are owed it at once.
+fn large() -> Arc<Message> {
+    message("large", &"x".repeat(500))
 }
 
 /// A message with properties and an expiry.

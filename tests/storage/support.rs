@@ -13,7 +13,7 @@ use dunlin::change::{
     Change, CommitNumber, Epoch, Fetch, Fetched, Journal, JournalState, Kept, KeptSession, Owed,
     Recorded, SessionExpiry, Subscription, SubscriptionIds,
 };
-use dunlin::config::{Storage, StorageEngine, StorageSync};
+use dunlin::config::{DiskMax, Storage, StorageEngine, StorageSync};
 use dunlin::message::Message;
 use dunlin::packet::{
     ClientId, ForwardedProperties, Identity, PacketId, QoS, RetainHandling, SubscriptionOptions,
@@ -96,6 +96,7 @@ impl Store {
             engine: StorageEngine::Fjall,
             sync,
             sync_interval: Duration::from_millis(50),
+            disk_max: DiskMax::OfFileSystem,
         };
         let Opened { journal, kept, report, control } =
             storage::open(&storage, folder.path(), now)?;

@@ -29,6 +29,7 @@ pub(crate) struct ModelStore {
 #[derive(Debug)]
 struct State {
     health: JournalState,
+    full: bool,
     log: Vec<(u64, Change)>,
     submitted: u64,
     kept: u64,
@@ -108,6 +109,7 @@ impl ModelStore {
     pub(crate) fn new(keeps: Keeps) -> Self {
         let state = State {
             health: JournalState::Keeping,
+            full: false,
             log: Vec::new(),
             submitted: 0,
             kept: 0,
@@ -211,6 +213,11 @@ impl ModelStore {
         };
         drop(state);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// Whether it takes all the disk it may.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.state().full = full;
     }
 
     /// From here on who fetches has to wait.
@@ -327,6 +334,10 @@ impl Journal for ModelStore {
 
     fn state(&self) -> JournalState {
         self.state().health
+    }
+
+    fn is_full(&self) -> bool {
+        self.state().full
     }
 
     fn fetch(&self, fetch: Fetch, reply: FetchReply) {
