@@ -5,6 +5,7 @@
 //! cargo bench --bench durable                                   all of it
 //! cargo bench --bench durable -- --only away-16 --seconds 20    some of it
 //! cargo bench --bench durable -- --sync os --dir /mnt/disk      another policy, another disk
+//! cargo bench --bench durable -- --beside                       what it costs those who are not kept
 //! cargo bench --bench durable -- --soak 30                      minutes; the longest PUBACK
 //! ```
 //! The broker is freshly started on an empty directory for each row. One thread is all of the load, so
@@ -33,7 +34,7 @@ use clap::{Parser, ValueEnum};
 use tokio::runtime::{Builder, LocalOptions};
 
 use broker::Broker;
-use load::{Load, Measured, Takers};
+use load::{Load, Measured, Part, Takers};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -51,6 +52,9 @@ struct Arguments {
     /// Instead of the rows: so many minutes, in which the takers come and go
     #[arg(long, value_name = "MINUTES")]
     soak: Option<f64>,
+    /// Instead of the rows: messages for takers that nobody keeps, alone and beside kept ones
+    #[arg(long, conflicts_with = "soak")]
+    beside: bool,
     /// What cargo says when it runs benches, and not when it runs tests
     #[arg(long, hide = true)]
     bench: bool,
@@ -81,17 +85,25 @@ impl Sync {
 #[derive(Clone, Copy, Debug)]
 struct Row {
     name: &'static str,
-    publishers: usize,
-    takers: Takers,
+    part: Part,
 }
 
 const ROWS: &[Row] = &[
-    Row { name: "away-16", publishers: 16, takers: Takers::Away },
-    Row { name: "away-256", publishers: 256, takers: Takers::Away },
-    Row { name: "away-1", publishers: 1, takers: Takers::Away },
-    Row { name: "online-16", publishers: 16, takers: Takers::Online },
-    Row { name: "fleeting-16", publishers: 16, takers: Takers::Fleeting },
+    row("away-16", 16, Takers::Away),
+    row("away-256", 256, Takers::Away),
+    row("away-1", 1, Takers::Away),
+    row("online-16", 16, Takers::Online),
+    row("fleeting-16", 16, Takers::Fleeting),
 ];
+
+const fn row(name: &'static str, publishers: usize, takers: Takers) -> Row {
+    Row { name, part: Part { publishers, takers, rate: None } }
+}
+
+/// What goes on beside each other, at rates that leave two cores time to spare.
+const KEPT: Part = Part { publishers: 16, takers: Takers::Away, rate: Some(10_000.0) };
+const NOT_KEPT: Part = Part { publishers: 16, takers: Takers::Fleeting, rate: Some(40_000.0) };
+const BESIDE_ROUNDS: usize = 5;
 
 fn main() {
     let arguments = Arguments::parse();
@@ -100,31 +112,67 @@ fn main() {
         return;
     }
     println!("storage.sync = {:?}, in {}\n", arguments.sync.name(), arguments.dir.display());
+    if arguments.beside {
+        return beside(&arguments);
+    }
     println!("{}", head());
     if let Some(minutes) = arguments.soak {
-        let row = Row { name: "soak-16", publishers: 16, takers: Takers::ComeAndGo };
-        measure(&arguments, row, Duration::from_secs_f64(minutes * 60.0));
+        let time = Duration::from_secs_f64(minutes * 60.0);
+        print_row(&arguments, row("soak-16", 16, Takers::ComeAndGo), time);
         return;
     }
     let is_wanted = |row: &&Row| {
         arguments.only.is_empty() || arguments.only.iter().any(|name| name == row.name)
     };
     for row in ROWS.iter().filter(is_wanted) {
-        measure(&arguments, *row, Duration::from_secs_f64(arguments.seconds));
+        print_row(&arguments, *row, Duration::from_secs_f64(arguments.seconds));
     }
 }
 
-fn measure(arguments: &Arguments, row: Row, time: Duration) {
+fn print_row(arguments: &Arguments, row: Row, time: Duration) {
+    let (measured, raw) = measure(arguments, &[row.part], time);
+    println!("{}", line(row.name, &measured, raw));
+}
+
+/// What the processor of the broker is used for by one part, by the other, and by both at once. What
+/// both take beyond the two is what one costs the other.
+fn beside(arguments: &Arguments) {
+    println!(
+        "| round | kept alone, CPU-µs a second | not kept alone | both | more a message not kept |"
+    );
+    println!("| --- | --- | --- | --- | --- |");
+    let mut shares = Vec::new();
+    for round in 1..=BESIDE_ROUNDS {
+        let time = Duration::from_secs_f64(arguments.seconds);
+        let used = [&[KEPT][..], &[NOT_KEPT], &[KEPT, NOT_KEPT]].map(|parts| {
+            let (measured, _) = measure(arguments, parts, time);
+            let wanted = parts.iter().filter_map(|part| part.rate).sum::<f64>();
+            let rate = measured.messages as f64 / measured.time.as_secs_f64();
+            assert!(rate > wanted * 0.98, "{rate} messages a second instead of {wanted}");
+            measured.processor.as_secs_f64() * 1e6 / measured.time.as_secs_f64()
+        });
+        let [kept, not_kept, both] = used;
+        let share = (both - kept - not_kept) / not_kept * 100.0;
+        println!("| {round} | {kept:.0} | {not_kept:.0} | {both:.0} | {share:+.1} % |");
+        shares.push(share);
+    }
+    shares.sort_by(f64::total_cmp);
+    let median = shares.get(shares.len() / 2).copied().unwrap_or_default();
+    println!("\nmedian: {median:+.1} %");
+}
+
+/// And the raw fdatasync.
+fn measure(arguments: &Arguments, parts: &[Part], time: Duration) -> (Measured, Duration) {
     let folder = Folder::new(&arguments.dir);
     let before = disk::raw_sync(&folder.0);
     let broker = Broker::start(&folder.0, arguments.sync.name());
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = runtime.expect("a runtime");
-    let load = Load { publishers: row.publishers, takers: row.takers, time };
+    let load = Load { parts, time };
     let measured = runtime.block_on(load.run(&broker));
     drop(broker);
     let after = disk::raw_sync(&folder.0);
-    println!("{}", line(row.name, &measured, before.min(after)));
+    (measured, before.min(after))
 }
 
 fn head() -> String {

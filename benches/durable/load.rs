@@ -20,6 +20,9 @@ pub(crate) const PAYLOAD_BYTES: usize = 200;
 /// Unacknowledged messages of a publisher.
 const WINDOW: usize = 64;
 
+/// How long a publisher with a rate waits until more is due.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Nothing takes longer, but for a broker that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,10 +43,18 @@ pub(crate) enum Takers {
     ComeAndGo,
 }
 
+/// Publishers, each with a taker of its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub(crate) struct Part {
     pub(crate) publishers: usize,
     pub(crate) takers: Takers,
+    /// Messages a second, all publishers together; `None` for as many as are acknowledged.
+    pub(crate) rate: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load<'p> {
+    pub(crate) parts: &'p [Part],
     pub(crate) time: Duration,
 }
 
@@ -69,7 +80,7 @@ struct Board {
     latency: RefCell<Histogram<u64>>,
 }
 
-impl Load {
+impl Load<'_> {
     pub(crate) async fn run(self, broker: &Broker) -> Measured {
         let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("three digits");
         let (is_over, acknowledged) = (Cell::new(false), Cell::new(0));
@@ -77,10 +88,10 @@ impl Load {
         let target = Target { address: broker.address, source: None };
         let buffer = ReadBuffer::default();
         let mut clients = JoinSet::new();
-        for number in 0..self.publishers {
-            let taker = Taker { target, number, buffer: buffer.clone(), takers: self.takers };
+        for (number, part) in self.pairs() {
+            let taker = Taker { target, number, buffer: buffer.clone(), takers: part.takers };
             let connection = taker.subscribe().await;
-            match self.takers {
+            match part.takers {
                 Takers::Away => drop(connection),
                 Takers::Online | Takers::Fleeting => {
                     clients.spawn_local(stay(connection));
@@ -92,9 +103,10 @@ impl Load {
             }
         }
         let mut publishers = JoinSet::new();
-        for number in 0..self.publishers {
+        for (number, part) in self.pairs() {
             let (board, buffer) = (Rc::clone(&board), buffer.clone());
-            publishers.spawn_local(publish(target, number, buffer, board));
+            let rate = part.rate.map(|rate| rate / part.publishers as f64);
+            publishers.spawn_local(publish(target, number, buffer, board, rate));
         }
 
         sleep(self.time.min(Duration::from_secs(40)) / 4).await;
@@ -123,6 +135,12 @@ impl Load {
             written: written - before.written,
             latency,
         }
+    }
+
+    /// All publishers, with the part they belong to.
+    fn pairs(&self) -> impl Iterator<Item = (usize, Part)> {
+        let parts = self.parts.iter().flat_map(|part| std::iter::repeat_n(*part, part.publishers));
+        parts.enumerate()
     }
 }
 
@@ -176,7 +194,13 @@ async fn stay(mut connection: Connection) {
     while connection.turn(|_| ()).await.is_ok() {}
 }
 
-async fn publish(target: Target, number: usize, buffer: ReadBuffer, board: Rc<Board>) {
+async fn publish(
+    target: Target,
+    number: usize,
+    buffer: ReadBuffer,
+    board: Rc<Board>,
+    rate: Option<f64>,
+) {
     let mut connection = connect(target, &format!("publisher-{number}"), false, &buffer).await;
     let topic = topic(number);
     let outgoing =
@@ -185,20 +209,27 @@ async fn publish(target: Target, number: usize, buffer: ReadBuffer, board: Rc<Bo
     let template = Template::new(ProtocolVersion::V311, &outgoing, &payload);
     let template = template.expect("a Topic Name");
     let mut open: HashMap<PacketId, Instant> = HashMap::new();
+    let (start, mut sent) = (Instant::now(), 0.0);
     loop {
         let now = Instant::now();
-        while !board.is_over.get() && open.len() < WINDOW {
+        let due = rate.map_or(f64::INFINITY, |rate| (now - start).as_secs_f64() * rate);
+        while !board.is_over.get() && open.len() < WINDOW && sent < due {
+            sent += 1.0;
             let id = connection.publish(&template, &[&payload]).expect("a window below the quota");
             open.extend(id.map(|id| (id, now)));
         }
         if open.is_empty() {
-            return;
+            if board.is_over.get() {
+                return;
+            }
+            sleep(TICK).await;
+            continue;
         }
         let turn = connection.turn(|event| {
             if let Event::Published(id, reason) = event {
                 assert!(!reason.is_error(), "a message was refused: {reason}");
-                let sent = open.remove(&id).expect("a message of ours");
-                let took = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let began = open.remove(&id).expect("a message of ours");
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 board.latency.borrow_mut().saturating_record(took);
                 board.acknowledged.set(board.acknowledged.get() + 1);
             }
