@@ -43,7 +43,7 @@ const FAILURES_WITHIN: Duration = Duration::from_secs(60);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 const MEASURE_BYTES: usize = 16 << 20;
 /// What is written between two looks while not much is going on.
-const QUIET_BYTES: usize = 1 << 20;
+const QUIET_BYTES: usize = 4 << 20;
 /// Above this an empty list of changes gives its memory back.
 const CHANGES_KEPT: usize = 16_384;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::disk;
 use super::engine::{Engine, EngineError};
 use super::journal::Shared;
 use super::keys::Family;
@@ -28,6 +29,8 @@ const QUIET: u64 = 1_000;
 const PRESSED_PART: u64 = 8;
 /// Tables may be so much larger than what is live in them at the start.
 const TABLES_SPARE_BYTES: u64 = 16 << 20;
+/// What a disk has to have beyond what a compaction writes: others write meanwhile.
+const SPARE_BYTES: u64 = 64 << 20;
 /// How long the engine may take to write its memory into tables, and how often it is looked at.
 const FLUSH_PATIENCE: u32 = 300;
 const FLUSH_LOOK: Duration = Duration::from_millis(100);
@@ -78,6 +81,9 @@ impl Tidiness {
             live.store(i64::try_from(records).unwrap_or_default(), Ordering::Relaxed);
         }
         if FLEETING.contains(&family) && tables > 2 * bytes + TABLES_SPARE_BYTES {
+            if let Some(dead) = self.dead.get(family as usize) {
+                dead.store(dead_beside(records, bytes, tables), Ordering::Relaxed);
+            }
             self.want(family);
         }
     }
@@ -109,16 +115,25 @@ impl Tidiness {
 
     /// The store takes more than it may: whatever gives something back is worth a compaction.
     pub(super) fn press(&self) {
-        for family in FLEETING {
-            let (Some(live), Some(dead)) =
-                (self.live.get(family as usize), self.dead.get(family as usize))
-            else {
-                continue;
-            };
-            let live = u64::try_from(live.load(Ordering::Relaxed)).unwrap_or_default();
-            if dead.load(Ordering::Relaxed) > live / PRESSED_PART {
+        for family in Family::ALL {
+            let (live, dead) = self.counts(family);
+            if dead > live / PRESSED_PART {
                 self.want(family);
             }
+        }
+    }
+
+    /// How many records of a family live and are dead.
+    fn counts(&self, family: Family) -> (u64, u64) {
+        let live = self.live.get(family as usize).map(|live| live.load(Ordering::Relaxed));
+        let dead = self.dead.get(family as usize).map(|dead| dead.load(Ordering::Relaxed));
+        (u64::try_from(live.unwrap_or_default()).unwrap_or_default(), dead.unwrap_or_default())
+    }
+
+    /// From here on what dies is not in the compaction that begins.
+    fn begin(&self, family: Family) {
+        if let Some(dead) = self.dead.get(family as usize) {
+            dead.store(0, Ordering::Relaxed);
         }
     }
 
@@ -129,9 +144,6 @@ impl Tidiness {
     }
 
     fn want(&self, family: Family) {
-        if let Some(dead) = self.dead.get(family as usize) {
-            dead.store(0, Ordering::Relaxed);
-        }
         let mut wanted = self.wanted.lock();
         if !wanted.families.contains(&family) {
             wanted.families.push(family);
@@ -177,6 +189,18 @@ impl Tidiness {
     }
 }
 
+/// About how many bytes of a family's tables are left when what is dead is gone.
+fn rewritten(live: u64, dead: u64, tables: u64) -> u64 {
+    let left = u128::from(tables) * u128::from(live) / (u128::from(live) + u128::from(dead)).max(1);
+    u64::try_from(left).unwrap_or(tables)
+}
+
+/// How many records there is room for that are not there, beside so many that are.
+fn dead_beside(records: u64, bytes: u64, tables: u64) -> u64 {
+    let dead = u128::from(records.max(1)) * u128::from(tables.saturating_sub(bytes));
+    u64::try_from(dead / u128::from(bytes.max(1))).unwrap_or(u64::MAX)
+}
+
 enum Task {
     Compact(Family),
     /// Writes what is in memory into tables.
@@ -205,6 +229,10 @@ impl Tidy {
     }
 
     fn compact(&self, family: Family) -> Result<(), EngineError> {
+        if !self.fits(family)? {
+            return Ok(());
+        }
+        self.shared.tidiness.begin(family);
         self.with(Engine::rotate)?;
         // What waits to be written is not in a compaction, and the engine writes on its own thread.
         for _ in 0..FLUSH_PATIENCE {
@@ -220,11 +248,41 @@ impl Tidy {
         Ok(())
     }
 
+    /// Whether the disk has room for what lives in a family before what is dead goes: if not, more has
+    /// to die first.
+    fn fits(&self, family: Family) -> Result<bool, EngineError> {
+        let (live, dead) = self.shared.tidiness.counts(family);
+        let tables = self.with(|engine| engine.table_bytes(family))?;
+        let free = disk::free(&self.shared.path).map_err(EngineError::Io)?;
+        Ok(rewritten(live, dead, tables) + SPARE_BYTES < free)
+    }
+
     /// Nothing is done while the engine is gone.
     fn with<T: Default>(
         &self,
         call: impl FnOnce(&Engine) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         self.shared.engine.read().as_ref().map_or_else(|| Ok(T::default()), call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_compaction_writes_is_what_lives() {
+        assert_eq!(rewritten(30, 10, 4_000), 3_000);
+        assert_eq!(rewritten(0, 10, 4_000), 0);
+        assert_eq!(rewritten(0, 0, 4_000), 0);
+        assert_eq!(rewritten(u64::MAX, u64::MAX, u64::MAX), u64::MAX / 2);
+    }
+
+    #[test]
+    fn what_tables_have_beyond_the_records_is_dead() {
+        assert_eq!(dead_beside(10, 1_000, 4_000), 30);
+        assert_eq!(dead_beside(10, 4_000, 1_000), 0);
+        assert_eq!(rewritten(10, dead_beside(10, 1_000, 4_000), 4_000), 1_000);
+        assert_eq!(rewritten(0, dead_beside(0, 0, 4_000), 4_000), 0);
     }
 }
