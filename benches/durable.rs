@@ -103,6 +103,8 @@ const fn row(name: &'static str, publishers: usize, takers: Takers) -> Row {
 /// What goes on beside each other, at rates that leave two cores time to spare.
 const KEPT: Part = Part { publishers: 16, takers: Takers::Away, rate: Some(10_000.0) };
 const NOT_KEPT: Part = Part { publishers: 16, takers: Takers::Fleeting, rate: Some(40_000.0) };
+/// What takers that come and go can keep up with.
+const SOAK: Part = Part { publishers: 16, takers: Takers::ComeAndGo, rate: Some(25_000.0) };
 const BESIDE_ROUNDS: usize = 5;
 
 fn main() {
@@ -118,8 +120,7 @@ fn main() {
     println!("{}", head());
     if let Some(minutes) = arguments.soak {
         let time = Duration::from_secs_f64(minutes * 60.0);
-        print_row(&arguments, row("soak-16", 16, Takers::ComeAndGo), time);
-        return;
+        return print_row(&arguments, Row { name: "soak-16", part: SOAK }, time);
     }
     let is_wanted = |row: &&Row| {
         arguments.only.is_empty() || arguments.only.iter().any(|name| name == row.name)
