@@ -24,7 +24,7 @@ pub(super) fn max(configured: DiskMax, engine: &Engine, data_dir: &Path) -> u64 
         DiskMax::OfFileSystem => match free(data_dir) {
             Ok(free) => {
                 let own = engine.disk_bytes().unwrap_or_default();
-                ((free.saturating_add(own)) / 4 * 3).max(AUTO_MIN)
+                (free.saturating_add(own) / 4 * 3).max(AUTO_MIN)
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot ask how much room the data directory has: the store has no limit");
