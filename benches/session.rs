@@ -205,7 +205,7 @@ fn routing(criterion: &mut Criterion) {
                 next = next.checked_add(1).unwrap_or(1);
                 let Some(id) = PacketId::new(next) else { continue };
                 let acknowledged = Acknowledged::PubAck(id);
-                let _ = broker.router.acknowledge(&mut broker.courier, taker, acknowledged);
+                let _ = broker.router.acknowledge(&mut broker.courier, taker, [acknowledged]);
             }
         });
     });

@@ -14,6 +14,9 @@ mod store;
 #[path = "router/support.rs"]
 mod support;
 
+/// Acknowledgements that come in a row.
+#[path = "router/acknowledged.rs"]
+mod acknowledged;
 /// Who gets a message, and how.
 #[path = "router/matching.rs"]
 mod matching;

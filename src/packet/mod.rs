@@ -14,6 +14,7 @@
 //! chooses the Reason Code by which a packet is refused.
 
 // The two ways, and what can be wrong on the first.
+mod ack_run;
 mod decoder;
 mod encoder;
 mod error;
@@ -44,6 +45,7 @@ mod unsubscribe;
 #[cfg(test)]
 mod tests;
 
+pub use ack_run::AckRun;
 pub use acks::{PubAck, PubComp, PubRec, PubRel};
 pub use auth::Auth;
 pub use client_id::ClientId;

@@ -132,30 +132,38 @@ impl Router {
         })
     }
 
+    /// The same for several PUBRELs: `released` gets each identifier, and whether it was known.
+    pub fn release_publishes(
+        &self,
+        courier: &mut Courier,
+        attachment: &Attachment,
+        ids: impl Iterator<Item = PacketId>,
+        mut released: impl FnMut(PacketId, bool),
+    ) -> Option<Answered<()>> {
+        self.with_session(courier, attachment, |session, _, courier| {
+            for id in ids {
+                released(id, session.release_publish(id, &mut courier.effects));
+            }
+        })
+    }
+
     /// The client acknowledged something: what waited for it is sent.
     ///
     /// # Errors
-    /// If the acknowledgement belongs to another exchange.
+    /// If an acknowledgement belongs to another exchange; those behind it are not looked at.
     pub fn acknowledge(
         &self,
         courier: &mut Courier,
         attachment: &Attachment,
-        acknowledged: Acknowledged,
+        acknowledged: impl IntoIterator<Item = Acknowledged>,
     ) -> Result<(), ProtocolError> {
         let done = self.with_session(courier, attachment, |session, link, courier| {
-            match acknowledged {
-                Acknowledged::PubAck(id) => drop(session.puback(id, &mut courier.effects)?),
-                Acknowledged::PubComp(id) => drop(session.pubcomp(id, &mut courier.effects)?),
-                Acknowledged::PubRec(id, reason) => {
-                    match session.pubrec(id, reason, &mut courier.effects)? {
-                        PubRecAnswer::Release => {
-                            self.send_pubrel(link, courier, id, ReasonCode::Success);
-                        }
-                        PubRecAnswer::UnknownId => {
-                            let reason = ReasonCode::PacketIdentifierNotFound;
-                            self.send_pubrel(link, courier, id, reason);
-                        }
-                        PubRecAnswer::Nothing => {}
+            for acknowledged in acknowledged {
+                match acknowledged {
+                    Acknowledged::PubAck(id) => drop(session.puback(id, &mut courier.effects)?),
+                    Acknowledged::PubComp(id) => drop(session.pubcomp(id, &mut courier.effects)?),
+                    Acknowledged::PubRec(id, reason) => {
+                        self.pubrec(session, link, courier, id, reason)?;
                     }
                 }
             }
@@ -165,6 +173,23 @@ impl Router {
             Ok(())
         });
         done.map_or(Ok(()), |answered| answered.result)
+    }
+
+    fn pubrec(
+        &self,
+        session: &mut Session,
+        link: &mut Link,
+        courier: &mut Courier,
+        id: PacketId,
+        reason: ReasonCode,
+    ) -> Result<(), ProtocolError> {
+        let reason = match session.pubrec(id, reason, &mut courier.effects)? {
+            PubRecAnswer::Release => ReasonCode::Success,
+            PubRecAnswer::UnknownId => ReasonCode::PacketIdentifierNotFound,
+            PubRecAnswer::Nothing => return Ok(()),
+        };
+        self.send_pubrel(link, courier, id, reason);
+        Ok(())
     }
 
     fn send_pubrel(

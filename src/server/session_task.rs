@@ -403,10 +403,12 @@ impl Client {
                 tracing::debug!(
                     client_id = self.dialogue.attachment.client_id().as_str(),
                     packets = more,
-                    "received more that differ in their payloads only"
+                    "received more that differ in their payloads or identifiers only"
                 );
             }
-            answered += u64::from(answers.bytes.len() > before);
+            if answers.bytes.len() > before {
+                answered += handled.packets as u64;
+            }
             let (deliveries, appended) = courier.spent();
             let over =
                 deliveries >= TURN_DELIVERIES || appended + answers.bytes.len() >= TURN_APPENDED;

@@ -3,6 +3,8 @@
 //! Answers are collected over a turn and appended at its end, after the messages were handed on:
 //! nothing is acknowledged before what it promises was done.
 
+use std::iter;
+
 use smallvec::SmallVec;
 
 use super::authentication::Authentication;
@@ -10,9 +12,9 @@ use crate::auth::{Authenticator, Rejected};
 use crate::change::{CommitNumber, Subscription, Together};
 use crate::message::{AsItCame, Payload, Publication};
 use crate::packet::{
-    Auth, DecodeError, Delivery, FilterRequest, Frame, Packet, PacketId, PacketType,
-    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishRun, QoS, ReasonCode,
-    ReasonCodes, SubAck, Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
+    AckRun, Auth, DecodeError, Delivery, FilterRequest, Frame, Packet, PacketId, PacketType,
+    ProtocolVersion, PubAck, PubComp, PubRec, Publish, PublishRun, QoS, ReasonCode, ReasonCodes,
+    SubAck, Subscribe, SubscriptionId, UnsubAck, Unsubscribe, UserProperties,
 };
 use crate::router::{
     Acknowledged, Attachment, COPIED_PACKET_MAX, Courier, Ending, Episode, Memory, Origin, Outcome,
@@ -144,8 +146,8 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Handles a packet; of publications that follow and differ in nothing but their payloads as
-    /// many as there are in `input`, which begins with it.
+    /// Handles a packet, and of what follows it in `input`, which begins with it, as much as differs
+    /// in nothing but the payload of a publication or the identifier of an acknowledgement.
     ///
     /// # Errors
     /// The connection ends, after the answers.
@@ -155,19 +157,38 @@ impl Turn<'_> {
         frame: &Frame<'_>,
         input: &[u8],
     ) -> Result<Handled, End> {
-        match packet {
-            Packet::Publish(publish) => self.publish(publish, frame, input),
-            other => self.other(other).map(|()| Handled::one(frame)),
+        if let Packet::Publish(publish) = packet {
+            return self.publish(publish, frame, input);
         }
+        // Each by itself took a lock and two looks at what the Session weighs.
+        let run = AckRun::behind(frame, input);
+        match packet {
+            Packet::PubAck(ack) => {
+                let ids = iter::once(ack.id).chain(run.ids());
+                self.acknowledged(ids.map(Acknowledged::PubAck))?;
+            }
+            Packet::PubRec(ack) => {
+                let others = run.ids().map(|id| Acknowledged::PubRec(id, ReasonCode::Success));
+                let first = Acknowledged::PubRec(ack.id, ack.reason);
+                self.acknowledged(iter::once(first).chain(others))?;
+            }
+            Packet::PubComp(ack) => {
+                let ids = iter::once(ack.id).chain(run.ids());
+                self.acknowledged(ids.map(Acknowledged::PubComp))?;
+            }
+            Packet::PubRel(release) => self.release(iter::once(release.id).chain(run.ids()))?,
+            other => return self.other(other).map(|()| Handled::one(frame)),
+        }
+        Ok(Handled { packets: 1 + run.packets(), bytes: frame.length + run.bytes() })
     }
 
     fn other(&mut self, packet: &Packet<'_>) -> Result<(), End> {
         match packet {
-            Packet::Publish(_) => Ok(()),
-            Packet::PubAck(ack) => self.acknowledged(Acknowledged::PubAck(ack.id)),
-            Packet::PubRec(ack) => self.acknowledged(Acknowledged::PubRec(ack.id, ack.reason)),
-            Packet::PubComp(ack) => self.acknowledged(Acknowledged::PubComp(ack.id)),
-            Packet::PubRel(release) => self.release(release),
+            Packet::Publish(_)
+            | Packet::PubAck(_)
+            | Packet::PubRec(_)
+            | Packet::PubRel(_)
+            | Packet::PubComp(_) => Ok(()),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
             Packet::PingReq => {
@@ -380,23 +401,27 @@ impl Turn<'_> {
         refusal.and_then(|refusal| self.dialogue.connection.reason_string(refusal, codes))
     }
 
-    fn release(&mut self, release: &PubRel<'_>) -> Result<(), End> {
-        let id = release.id;
-        let attachment = &self.dialogue.attachment;
-        let released = self.router.release_publish(self.courier, attachment, id);
-        let released = released.ok_or(End::Superseded)?;
-        self.promise(released.commit);
-        let reason = if released.result {
-            self.dialogue.connection.settled_one();
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
+    fn release(&mut self, ids: impl Iterator<Item = PacketId>) -> Result<(), End> {
+        let Dialogue { attachment, connection, .. } = &mut *self.dialogue;
+        let bytes = &mut self.answers.bytes;
+        let answer = |id, is_known| {
+            let reason = if is_known {
+                connection.settled_one();
+                ReasonCode::Success
+            } else {
+                ReasonCode::PacketIdentifierNotFound
+            };
+            PubComp::new(id, reason).encode(connection.version, bytes);
         };
-        PubComp::new(id, reason).encode(self.version(), &mut self.answers.bytes);
+        let released = self.router.release_publishes(self.courier, attachment, ids, answer);
+        self.promise(released.ok_or(End::Superseded)?.commit);
         Ok(())
     }
 
-    fn acknowledged(&mut self, acknowledged: Acknowledged) -> Result<(), End> {
+    fn acknowledged(
+        &mut self,
+        acknowledged: impl IntoIterator<Item = Acknowledged>,
+    ) -> Result<(), End> {
         self.answers.acknowledged = true;
         self.router.acknowledge(self.courier, &self.dialogue.attachment, acknowledged)?;
         Ok(())

@@ -515,7 +515,7 @@ impl World {
     }
 
     pub(crate) fn acknowledge(&mut self, peer: &Peer, acknowledged: Acknowledged) {
-        self.router.acknowledge(&mut self.courier, &peer.attachment, acknowledged).unwrap();
+        self.router.acknowledge(&mut self.courier, &peer.attachment, [acknowledged]).unwrap();
     }
 
     pub(crate) fn leave(&mut self, peer: &Peer, ending: Ending) -> Leave {

@@ -69,7 +69,7 @@ fn a_stale_attachment_touches_nothing() {
     assert!(router.release_publish(courier, stale, id(1)).is_none());
     assert!(router.answer(courier, stale, &[0xD0, 0], none).is_none());
     let refused = Acknowledged::PubRec(id(1), ReasonCode::QuotaExceeded);
-    assert!(router.acknowledge(courier, stale, refused).is_ok());
+    assert!(router.acknowledge(courier, stale, [refused]).is_ok());
     assert_eq!(router.release_kept(courier, stale), Ok(()));
     router.flush_unblocked(courier, stale);
     router.shrink(courier, stale);

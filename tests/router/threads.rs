@@ -47,7 +47,7 @@ impl Worker {
             let value = rest.split(' ').next().unwrap().parse().unwrap();
             let acknowledged = Acknowledged::PubAck(id(value));
             let acknowledging =
-                self.router.acknowledge(&mut self.courier, &peer.attachment, acknowledged);
+                self.router.acknowledge(&mut self.courier, &peer.attachment, [acknowledged]);
             acknowledging.unwrap();
         }
         messages
@@ -61,7 +61,7 @@ impl Worker {
             got.lock().unwrap().insert(publish.to_owned());
             let value = rest.split(' ').next().unwrap().parse().unwrap();
             let acknowledged = Acknowledged::PubAck(id(value));
-            self.router.acknowledge(&mut self.courier, &peer.attachment, acknowledged).unwrap();
+            self.router.acknowledge(&mut self.courier, &peer.attachment, [acknowledged]).unwrap();
         }
     }
 }
@@ -216,7 +216,7 @@ fn acknowledge(worker: &mut Worker, peer: &Peer, word: &str) {
     let value = rest.split(' ').next().unwrap().parse().unwrap();
     let acknowledged = Acknowledged::PubAck(id(value));
     let router = Arc::clone(&worker.router);
-    router.acknowledge(&mut worker.courier, &peer.attachment, acknowledged).unwrap();
+    router.acknowledge(&mut worker.courier, &peer.attachment, [acknowledged]).unwrap();
 }
 
 /// Sessions of others that take the message, so that looking the takers up takes its time. They are

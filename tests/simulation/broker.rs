@@ -765,7 +765,7 @@ impl Turn<'_> {
     fn acknowledged(&mut self, acknowledged: Acknowledged) -> Result<(), End> {
         self.answers.acknowledged = true;
         let Broker { router, courier, .. } = &mut *self.broker;
-        let result = router.acknowledge(courier, &self.dialogue.attachment, acknowledged);
+        let result = router.acknowledge(courier, &self.dialogue.attachment, [acknowledged]);
         let result: Result<(), ProtocolError> = result;
         assert_eq!(result, Ok(()), "the client is right");
         self.oracle.acknowledged(self.at, acknowledged);
