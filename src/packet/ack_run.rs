@@ -39,3 +39,54 @@ impl<'a> AckRun<'a> {
         self.0.iter().filter_map(|[.., high, low]| PacketId::new(u16::from_be_bytes([*high, *low])))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has to fail")]
+
+    use super::super::{Framing, frame};
+    use super::*;
+
+    /// What stands behind the first packet.
+    fn found(input: &[u8]) -> (Vec<u16>, usize, usize) {
+        let Framing::Complete(frame) = frame(input, 1_000).unwrap() else {
+            panic!("half a packet")
+        };
+        let run = AckRun::behind(&frame, input);
+        (run.ids().map(PacketId::value).collect(), run.packets(), run.bytes())
+    }
+
+    const FIRST: [u8; 4] = [0x40, 2, 0, 9];
+
+    fn behind(others: &[u8]) -> (Vec<u16>, usize, usize) {
+        found(&[&FIRST, others].concat())
+    }
+
+    #[test]
+    fn it_is_what_follows_and_is_of_the_same_kind() {
+        assert_eq!(behind(&[]), (vec![], 0, 0));
+        assert_eq!(behind(&[0x40, 2, 1, 0, 0x40, 2, 0, 1]), (vec![256, 1], 2, 8));
+        assert_eq!(behind(&[0x40, 2, 0, 1, 0x50, 2, 0, 2, 0x40, 2, 0, 3]), (vec![1], 1, 4));
+        assert_eq!(behind(&[0x40, 2, 0, 1, 0x40, 2, 0]), (vec![1], 1, 4));
+    }
+
+    #[test]
+    fn it_ends_before_what_has_to_be_decoded() {
+        // A Reason Code, a longer length than is needed, and no Packet Identifier.
+        for odd in [&[0x40, 3, 0, 1, 0x97][..], &[0x40, 0x82, 0, 0, 1], &[0x40, 2, 0, 0]] {
+            let others = [&[0x40, 2, 0, 1], odd, &[0x40, 2, 0, 2]].concat();
+            assert_eq!(behind(&others), (vec![1], 1, 4), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn its_first_packet_may_be_longer() {
+        assert_eq!(found(&[0x50, 3, 0, 9, 0x97, 0x50, 2, 0, 1]), (vec![1], 1, 4));
+    }
+
+    #[test]
+    fn it_has_a_bound() {
+        let others = [0x40, 2, 0, 1].repeat(100);
+        assert_eq!(behind(&others).1, RUN_PACKETS_MAX);
+    }
+}
