@@ -92,12 +92,19 @@ const ROWS: &[Row] = &[
     row("away-16", 16, Takers::Away),
     row("away-256", 256, Takers::Away),
     row("away-1", 1, Takers::Away),
+    paced("paced-16", 16, 25_000.0),
+    paced("paced-256", 256, 40_000.0),
     row("online-16", 16, Takers::Online),
     row("fleeting-16", 16, Takers::Fleeting),
 ];
 
 const fn row(name: &'static str, publishers: usize, takers: Takers) -> Row {
     Row { name, part: Part { publishers, takers, rate: None } }
+}
+
+/// Takers who are away, and a rate.
+const fn paced(name: &'static str, publishers: usize, rate: f64) -> Row {
+    Row { name, part: Part { publishers, takers: Takers::Away, rate: Some(rate) } }
 }
 
 /// What goes on beside each other, at rates that leave two cores time to spare.
