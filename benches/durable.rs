@@ -52,6 +52,9 @@ struct Arguments {
     /// Instead of the rows: so many minutes, in which the takers come and go
     #[arg(long, value_name = "MINUTES")]
     soak: Option<f64>,
+    /// Messages a second of the soak, all publishers together
+    #[arg(long, default_value_t = 25_000.0)]
+    rate: f64,
     /// Instead of the rows: messages for takers that nobody keeps, alone and beside kept ones
     #[arg(long, conflicts_with = "soak")]
     beside: bool,
@@ -110,8 +113,6 @@ const fn paced(name: &'static str, publishers: usize, rate: f64) -> Row {
 /// What goes on beside each other, at rates that leave two cores time to spare.
 const KEPT: Part = Part { publishers: 16, takers: Takers::Away, rate: Some(10_000.0) };
 const NOT_KEPT: Part = Part { publishers: 16, takers: Takers::Fleeting, rate: Some(40_000.0) };
-/// What takers that come and go can keep up with.
-const SOAK: Part = Part { publishers: 16, takers: Takers::ComeAndGo, rate: Some(25_000.0) };
 const BESIDE_ROUNDS: usize = 5;
 
 fn main() {
@@ -127,7 +128,8 @@ fn main() {
     println!("{}", head());
     if let Some(minutes) = arguments.soak {
         let time = Duration::from_secs_f64(minutes * 60.0);
-        return print_row(&arguments, Row { name: "soak-16", part: SOAK }, time);
+        let part = Part { publishers: 16, takers: Takers::ComeAndGo, rate: Some(arguments.rate) };
+        return print_row(&arguments, Row { name: "soak-16", part }, time);
     }
     let is_wanted = |row: &&Row| {
         arguments.only.is_empty() || arguments.only.iter().any(|name| name == row.name)
