@@ -42,8 +42,6 @@ impl<'a> AckRun<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has to fail")]
-
     use super::super::{Framing, frame};
     use super::*;
 
