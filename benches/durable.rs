@@ -53,7 +53,7 @@ struct Arguments {
     #[arg(long, value_name = "MINUTES")]
     soak: Option<f64>,
     /// Messages a second of the soak, all publishers together
-    #[arg(long, default_value_t = 25_000.0)]
+    #[arg(long, default_value_t = 25_000.0, requires = "soak")]
     rate: f64,
     /// Instead of the rows: messages for takers that nobody keeps, alone and beside kept ones
     #[arg(long, conflicts_with = "soak")]

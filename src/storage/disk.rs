@@ -27,7 +27,11 @@ pub(super) fn max(configured: DiskMax, engine: &Engine, data_dir: &Path) -> u64 
                 (free.saturating_add(own) / 4 * 3).max(AUTO_MIN)
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot ask how much room the data directory has: the store has no limit");
+                tracing::warn!(
+                    %error,
+                    "cannot find out how much room the data directory has: the store grows without a \
+                     limit unless storage.disk_max names one"
+                );
                 u64::MAX
             }
         },
